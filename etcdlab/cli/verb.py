@@ -1,0 +1,72 @@
+"""How every command behaves: `--json`, an example in `--help`, errors as messages, trustworthy exit statuses."""
+
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from etcdlab.cli import render
+from etcdlab.cli.result import Result
+from etcdlab.errors import EtcdlabError, ExitStatus
+
+lab_option = click.option(
+    "--lab", metavar="NAME", help="The lab meant; else $ETCDLAB_LAB, else the only one running.", shell_complete=None
+)
+
+
+class Verb(click.Command):
+    """A command whose callback returns a Result. Adds `--json`, prints the result, turns errors into messages."""
+
+    def __init__(self, *args: Any, example: str = "", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.example = example
+        self.params.append(
+            click.Option(["--json", "as_json"], is_flag=True, expose_value=False, help="Print one JSON object.")
+        )
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Show the example after the options, as it is to be typed."""
+        if self.example:
+            with formatter.section("Example"):
+                formatter.write_text(self.example)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the callback and leave with its status."""
+        as_json = bool(ctx.params.pop("as_json", False))
+        try:
+            result = super().invoke(ctx)
+            if isinstance(result, Result):
+                render.render(result, as_json=as_json)
+                ctx.exit(result.exit_status)
+        except EtcdlabError as failure:
+            render.error(failure, as_json=as_json)
+            ctx.exit(failure.exit_status)
+        return result
+
+
+def verb(name: str, *, example: str, **settings: Any) -> Callable[[Callable[..., Result]], Verb]:
+    """Declare a command: `@verb("status", example="etcdlab status --watch")` above click's own decorators."""
+    return click.command(name, cls=Verb, example=example, **settings)
+
+
+def run(group: click.Group) -> None:
+    """Run the command line to its exit: no traceback for Ctrl-C, a closed pipe or bad usage."""
+    try:
+        group(prog_name="etcdlab", standalone_mode=False)
+    except click.exceptions.Exit as leave:
+        status = leave.exit_code
+    except click.ClickException as failure:
+        failure.show()
+        status = ExitStatus.USAGE
+    except (KeyboardInterrupt, click.Abort):
+        render.message("interrupted")
+        status = 128 + signal.SIGINT
+    except BrokenPipeError:
+        # The reader left (`etcdlab logs -f | head`): end as a program killed by SIGPIPE would, quietly.
+        sys.stderr.close()
+        status = 128 + signal.SIGPIPE
+    else:
+        status = ExitStatus.DONE
+    sys.exit(status)

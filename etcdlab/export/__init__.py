@@ -1,0 +1,1 @@
+"""Renderings of a plan for other tools: Kubernetes, kubeadm, environment files. Pure text from a Plan."""

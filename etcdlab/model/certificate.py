@@ -1,0 +1,76 @@
+"""What certificates a lab has: roles, usages, subjects and the plan of what to issue. Knows no cryptography."""
+
+import enum
+
+import msgspec
+
+
+class KeyType(enum.Enum):
+    """Private key algorithms that a topology can ask for."""
+
+    ECDSA_P256 = "ecdsa-p256"
+    ECDSA_P384 = "ecdsa-p384"
+    ED25519 = "ed25519"
+    RSA_2048 = "rsa-2048"
+    RSA_4096 = "rsa-4096"
+
+
+class Role(enum.Enum):
+    """What a certificate is for; also the name of its table under `[tls]`."""
+
+    CA = "ca"
+    SERVER = "server"
+    PEER = "peer"
+    CLIENT = "client"
+
+
+class Usage(enum.Enum):
+    """Key usages, with cfssl's words as values (its `usages` list in a signing profile)."""
+
+    SIGNING = "signing"
+    KEY_ENCIPHERMENT = "key encipherment"
+    SERVER_AUTH = "server auth"
+    CLIENT_AUTH = "client auth"
+    CERT_SIGN = "cert sign"
+    CRL_SIGN = "crl sign"
+
+
+class Subject(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A distinguished name; a part left empty is not written into the certificate."""
+
+    CN: str = ""
+    C: str = ""
+    ST: str = ""
+    L: str = ""
+    O: str = ""  # noqa: E741 - X.520's own attribute name
+    OU: str = ""
+
+
+class AuthorityPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """The CA: one to make, or (both paths set) an existing one to issue from. Lifetime in seconds."""
+
+    subject: Subject
+    key: KeyType
+    lifetime_s: float
+    existing_certificate: str | None = None
+    existing_key: str | None = None
+
+
+class CertificatePlan(msgspec.Struct, frozen=True, kw_only=True):
+    """One leaf to issue into `<stem>.pem`, `<stem>-key.pem` and `<stem>.csr`. Lifetime in seconds."""
+
+    stem: str
+    role: Role
+    subject: Subject
+    hosts: tuple[str, ...]
+    usages: tuple[Usage, ...]
+    key: KeyType
+    lifetime_s: float
+
+
+class PkiPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is issued for one lab, into one directory."""
+
+    directory: str
+    authority: AuthorityPlan
+    certificates: tuple[CertificatePlan, ...]

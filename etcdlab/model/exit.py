@@ -1,0 +1,48 @@
+"""Why a member's process ended, and whether starting it again can help."""
+
+import enum
+
+import msgspec
+
+
+class ExitReason(enum.Enum):
+    """One word for each way a member's process ends."""
+
+    REQUESTED = "requested"
+    CLEAN = "clean"
+    SIGNALLED = "signalled"
+    CRASHED = "crashed"
+    PORT_TAKEN = "port-taken"
+    DATA_LOST = "data-lost"
+    DATA_FOREIGN = "data-foreign"
+    DATA_CORRUPT = "data-corrupt"
+    REMOVED = "removed"
+    BAD_FLAG = "bad-flag"
+    CERTIFICATE = "certificate"
+    BINARY_MISSING = "binary-missing"
+    DISK_FULL = "disk-full"
+    UNKNOWN = "unknown"
+
+    @property
+    def recoverable(self) -> bool:
+        """Whether the same process started again on the same directory can succeed."""
+        return self in _RECOVERABLE
+
+
+_RECOVERABLE = frozenset(
+    {ExitReason.REQUESTED, ExitReason.CLEAN, ExitReason.SIGNALLED, ExitReason.CRASHED, ExitReason.UNKNOWN}
+)
+
+
+class Exit(msgspec.Struct, frozen=True, kw_only=True):
+    """How one incarnation of a member ended.
+
+    `code` is the exit code, negative for a signal (as in `subprocess`), None when the process was adopted and its
+    code is unknown. `at` is the wall clock, ISO 8601 in UTC. `detail` is the evidence, `remedy` what to do next.
+    """
+
+    code: int | None
+    reason: ExitReason
+    at: str
+    detail: str = ""
+    remedy: str = ""

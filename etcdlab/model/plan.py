@@ -1,0 +1,101 @@
+"""What will run, decided before it runs: every port, path, certificate and argument. This is `plan.json`."""
+
+import msgspec
+
+from etcdlab.model.certificate import PkiPlan
+from etcdlab.model.restart import RestartRules
+
+PLAN_VERSION = 1
+
+
+class IdentityPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """A client identity's files; `cn` is empty for the one that etcd's JSON gateway accepts."""
+
+    name: str
+    cn: str
+    certificate: str
+    private_key: str
+
+
+class TlsPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """The files that clients of this lab need. `identities[0]` is the default client."""
+
+    ca: str
+    identities: tuple[IdentityPlan, ...]
+    min_version: str
+
+    @property
+    def client(self) -> IdentityPlan:
+        """The identity that verbs and exports use unless told otherwise."""
+        return self.identities[0]
+
+    @property
+    def gateway(self) -> IdentityPlan:
+        """The identity without a CN: etcd's JSON gateway answers 400 to any CN (etcd 3.5 serve.go)."""
+        return next(identity for identity in self.identities if not identity.cn)
+
+
+class NodePlan(msgspec.Struct, frozen=True, kw_only=True):
+    """One member. `member_id` is 16 hex digits; a learner gets its own only when it is added, so None until then."""
+
+    name: str
+    learner: bool
+    client_url: str
+    peer_url: str
+    metrics_url: str
+    client_port: int
+    peer_port: int
+    metrics_port: int
+    directory: str
+    data_dir: str
+    log: str
+    etcd_version: str
+    argv: tuple[str, ...]
+    env: dict[str, str]
+    member_id: str | None
+
+
+class TimeoutsPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """Bounds in seconds; see `etcdlab.model.topology.TimeoutsTable`."""
+
+    boot_s: float
+    stage_s: float
+    probe_s: float
+    stop_s: float
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """A lab, decided. `cluster_id` (16 hex digits) follows from the initial members' URLs and the token."""
+
+    lab: str
+    directory: str
+    socket: str
+    token: str
+    cluster_id: str
+    election_timeout_s: float
+    etcdctl: str | None
+    nodes: tuple[NodePlan, ...]
+    tls: TlsPlan | None
+    pki: PkiPlan | None
+    restart: RestartRules
+    timeouts: TimeoutsPlan
+    log_size: int
+    log_count: int
+    version: int = PLAN_VERSION
+
+    def node(self, name: str) -> NodePlan:
+        """The member called `name`. Raises KeyError."""
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        raise KeyError(name)
+
+    @property
+    def voters(self) -> tuple[NodePlan, ...]:
+        """The initial members: those that vote from the start."""
+        return tuple(node for node in self.nodes if not node.learner)
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """The client URLs of the voting members, in plan order."""
+        return tuple(node.client_url for node in self.voters)

@@ -1,0 +1,1 @@
+"""What happens before anything runs: topology file to plan, ports, directories. Synchronous."""
