@@ -1,9 +1,16 @@
 """Durations and sizes as people write them: "8760h", "30d", "500ms", "2GiB"."""
 
 import re
+from decimal import Decimal
 from typing import Final, Self
 
-_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SECONDS: Final = {
+    "d": Decimal(86400),
+    "h": Decimal(3600),
+    "m": Decimal(60),
+    "s": Decimal(1),
+    "ms": Decimal("0.001"),
+}
 _BYTES: Final = {
     "": 1,
     "B": 1,
@@ -14,55 +21,66 @@ _BYTES: Final = {
     "MiB": 2**20,
     "GiB": 2**30,
 }
-_DURATION: Final = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|s|m|h|d)")
-_SIZE: Final = re.compile(r"(?P<number>\d+) *(?P<unit>[KMG]?i?B|)")
+_LONGEST: Final = 1000 * 366 * 86400
+_LARGEST: Final = 2**63 - 1
+"""What etcd's int64 flags hold."""
+
+# Digits are counted: Python refuses to read integers of more than 4300, with a message that would help nobody.
+_DURATION: Final = re.compile(r"(?P<number>\d{1,15}(?:\.\d{1,15})?)(?P<unit>ms|s|m|h|d)", re.ASCII)
+_SIZE: Final = re.compile(r"(?P<number>\d{1,20}) *(?P<unit>[KMG]?i?B|)", re.ASCII)
 
 
 class Duration(float):
-    """A length of time in seconds, written as in Go with "d" for 24 h added: "1h30m", "500ms", "30d"."""
+    """A length of time in seconds, written as in Go with "d" for 24 h added: "1h30m", "500ms", "30d".
+
+    What `parse` returns is counted in microseconds and `str` writes it exactly.
+    """
 
     __slots__ = ()
 
     @classmethod
     def parse(cls, text: str | float) -> Self:
         """Read a duration; a bare number is seconds. Raises ValueError with what is accepted."""
-        if isinstance(text, (int, float)) and not isinstance(text, bool):
-            seconds = float(text)
-        else:
-            parts = list(_DURATION.finditer(str(text)))
+        if isinstance(text, str):
+            parts = list(_DURATION.finditer(text))
             if not parts or "".join(part.group() for part in parts) != text:
                 raise ValueError(f'{text!r} is not a duration: write it like "500ms", "30s", "5m", "8760h" or "30d"')
-            seconds = sum(float(part["number"]) * _SECONDS[part["unit"]] for part in parts)
-        if not 0 <= seconds < float("inf"):
-            raise ValueError(f"{text!r} is not a duration: it must be finite and not negative")
-        return cls(seconds)
+            seconds: Decimal | float = sum(
+                (Decimal(part["number"]) * _SECONDS[part["unit"]] for part in parts), Decimal()
+            )
+        else:
+            seconds = text
+        if not 0 <= seconds <= _LONGEST:
+            raise ValueError(f"{text!r} is not a duration: it must be between 0 and 1000 years")
+        return cls(round(float(seconds), 6))
 
     def __str__(self) -> str:
-        """The shortest exact form in one unit: "30d", "8760h" is "365d", "0.5s" is "500ms"."""
-        for unit in ("d", "h", "m", "s"):
-            count = self / _SECONDS[unit]
-            if self and count.is_integer():
-                return f"{int(count)}{unit}"
-        milliseconds = float(self) * 1000
-        return f"{milliseconds:g}ms" if self else "0s"
+        """The form with the largest unit that divides it: "8760h" is "365d", "0.5s" is "500ms"."""
+        exact = Decimal(repr(float(self)))
+        for unit, seconds in _SECONDS.items():
+            if exact and exact % seconds == 0:
+                return f"{int(exact / seconds)}{unit}"
+        return f"{exact * 1000:f}ms" if exact else "0s"
 
 
 class Size(int):
-    """A number of bytes, written "64KiB", "2GiB", "10MB" or as a bare number."""
+    """A number of bytes that etcd can count, written "64KiB", "2GiB", "10MB" or as a bare number."""
 
     __slots__ = ()
 
     @classmethod
     def parse(cls, text: str | int) -> Self:
         """Read a size; a bare number is bytes. Raises ValueError with what is accepted."""
-        if isinstance(text, int) and not isinstance(text, bool):
-            if text < 0:
-                raise ValueError(f"{text} is not a size: it must not be negative")
-            return cls(text)
-        match = _SIZE.fullmatch(str(text))
-        if match is None or match["unit"] not in _BYTES:
-            raise ValueError(f'{text!r} is not a size: write it like "64KiB", "10MB" or "2GiB"')
-        return cls(int(match["number"]) * _BYTES[match["unit"]])
+        if isinstance(text, str):
+            match = _SIZE.fullmatch(text)
+            if match is None or match["unit"] not in _BYTES:
+                raise ValueError(f'{text!r} is not a size: write it like "64KiB", "10MB" or "2GiB"')
+            count = int(match["number"]) * _BYTES[match["unit"]]
+        else:
+            count = text
+        if not 0 <= count <= _LARGEST:
+            raise ValueError(f"{text!r} is not a size: it must be between 0 and 2^63 - 1 bytes")
+        return cls(count)
 
     def __str__(self) -> str:
         for unit in ("GiB", "MiB", "KiB"):

@@ -1,0 +1,120 @@
+"""The topology file: TOML to Topology, every problem at once, and back to TOML."""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import tomli_w
+
+from etcdlab.errors import TopologyError
+from etcdlab.model import rules
+from etcdlab.model.topology import Profile, Topology
+from etcdlab.model.units import Duration, Size
+from etcdlab.prepare import decode
+
+_HINT: Final = "`etcdlab init` writes a file that has every key with its default."
+_FLAGS: Final[Mapping[str, str]] = {"nodes": "--nodes", "name": "--name"}
+"""Key path -> the flag of `etcdlab up` that sets it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A topology that is fit to be built, and the folder that relative paths in it are relative to."""
+
+    topology: Topology
+    warnings: tuple[str, ...]
+    base: Path
+
+
+def load(path: Path | None) -> Loaded:
+    """Read a topology file; None is the default topology. Raises TopologyError with all problems."""
+    if path is None:
+        return Loaded(topology=Topology(), warnings=(), base=Path.cwd())
+    problems: decode.Problems = {}
+    topology = decode.table(Topology, _read(path), "", problems)
+    # A rule has nothing to add about a value that could not be read: its default stands there.
+    for where, sentence in rules.problems(topology):
+        problems.setdefault(where, sentence)
+    if problems:
+        raise TopologyError([f"{path}: {where}: {sentence}" for where, sentence in problems.items()], hint=_HINT)
+    warnings = tuple(f"{path}: {where}: {sentence}" for where, sentence in rules.warnings(topology))
+    return Loaded(topology=topology, warnings=warnings, base=path.absolute().parent)
+
+
+def override(
+    topology: Topology,
+    *,
+    nodes: int | None = None,
+    profile: Profile | None = None,
+    name: str | None = None,
+    tls: bool | None = None,
+    etcd: str | None = None,
+) -> Topology:
+    """Apply the flags of `etcdlab up`; None leaves what the topology says. `etcd` is a version or a path.
+
+    Raises TopologyError, naming the flags, when the result does not hold together.
+    """
+    if nodes is not None and topology.node:
+        raise TopologyError(
+            [f"--nodes: the topology lists its {len(topology.node)} members in [[node]] tables"],
+            hint="Add or remove [[node]] tables, or replace them all with `nodes = N`.",
+        )
+    binary: dict[str, str | None] = {}
+    if etcd is not None and rules.VERSION.fullmatch(etcd):
+        binary = {"version": etcd, "path": None}
+    elif etcd is not None:
+        # Typed in a shell, so relative to where it was typed and not to the topology file.
+        binary = {"version": None, "path": str(Path(etcd).absolute())}
+    replace = msgspec.structs.replace
+    changed = replace(
+        topology,
+        name=topology.name if name is None else name,
+        nodes=topology.nodes if nodes is None else nodes,
+        etcd=replace(topology.etcd, profile=profile or topology.etcd.profile, **binary),
+        tls=replace(topology.tls, enabled=topology.tls.enabled if tls is None else tls),
+    )
+    if problems := rules.problems(changed):
+        raise TopologyError([f"{_FLAGS.get(where, where)}: {sentence}" for where, sentence in problems])
+    return changed
+
+
+def dump(topology: Topology) -> str:
+    """The topology as TOML with all defaults written out, so that a later etcdlab's defaults do not change it."""
+    return tomli_w.dumps(_without_empty(msgspec.to_builtins(topology, enc_hook=_to_text)))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Parse the file. Raises TopologyError, with the place that tomllib found."""
+    try:
+        return tomllib.loads(path.read_bytes().decode())
+    except OSError as error:
+        raise TopologyError([f"{path}: cannot be read: {error.strerror}"], hint=_HINT) from error
+    except UnicodeDecodeError as error:
+        raise TopologyError([f"{path}: is not UTF-8 text: {error.reason} at byte {error.start}"]) from error
+    except RecursionError:
+        raise TopologyError([f"{path}: is not usable TOML: arrays or tables are nested too deeply"]) from None
+    except ValueError as error:  # TOMLDecodeError, and what int() says of too many digits
+        place = re.search(r" \(at line (\d+), column (\d+)\)$", str(error))
+        sentence = str(error).removesuffix(place[0]) if place else str(error)
+        where = f"{path}:{place[1]}:{place[2]}" if place else str(path)
+        raise TopologyError([f"{where}: is not TOML: {sentence}"]) from error
+
+
+def _to_text(value: object) -> str:
+    if isinstance(value, (Duration, Size)):
+        return str(value)
+    raise NotImplementedError(type(value))
+
+
+def _without_empty(value: Any) -> Any:
+    """TOML has no null, and an empty table or array says what leaving it out says."""
+    if isinstance(value, dict):
+        items = {key: _without_empty(item) for key, item in value.items()}
+        return {key: item for key, item in items.items() if item not in (None, {}, [])}
+    if isinstance(value, (list, tuple)):
+        return [_without_empty(item) for item in value]
+    return value

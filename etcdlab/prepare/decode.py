@@ -1,0 +1,172 @@
+"""Plain data to frozen tables, strictly, with every problem collected instead of the first one raised.
+
+msgspec alone would stop at the first wrong value. What is wrong is reported and replaced by its default, so that the
+rules about the whole can still be checked and reported in the same breath.
+"""
+
+import difflib
+import enum
+import types
+import typing
+from collections.abc import Iterable
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from etcdlab.model.units import Duration, Size
+
+Problems = dict[str, str]
+"""Key path (`node[2].client_port`; tables in arrays count from 1) -> what is wrong there."""
+
+_S = TypeVar("_S", bound=msgspec.Struct)
+
+_WORDS: Final[dict[Any, str]] = {
+    str: "text",
+    int: "a whole number",
+    bool: "true or false",
+    Duration: 'a duration like "30s" or "8760h"',
+    Size: 'a size like "64KiB" or "2GiB"',
+}
+
+
+def table(kind: type[_S], data: object, path: str, problems: Problems) -> _S:
+    """Build `kind` from a TOML table, adding what is wrong with it to `problems`."""
+    if not isinstance(data, dict):
+        problems[path] = f"expected a table, written [{_plain(path)}], but found {_found(data)}"
+        data = {}
+    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    values: dict[str, Any] = {}
+    for key, value in data.items():
+        where = join(path, key)
+        if key not in fields:
+            problems[where] = "unknown key" + (_guess(key, fields) or f" (valid here: {', '.join(fields)})")
+        else:
+            _store(values, fields[key], value, where, problems)
+    for key, field in fields.items():
+        if field.required and key not in values:
+            problems.setdefault(join(path, key), "this key is required")
+            values[field.name] = field.type()
+    return kind(**values)
+
+
+def join(path: str, key: str) -> str:
+    """The path of `key` in the table at `path`, with `key` quoted where TOML would quote it."""
+    bare = key.isascii() and key.replace("-", "").replace("_", "").isalnum()
+    return f"{path}.{key if bare else text(key)}".lstrip(".")
+
+
+def text(value: str) -> str:
+    """A string in double quotes, on one line, short enough for a message."""
+    shown = msgspec.json.encode(value).decode()
+    return shown if len(shown) <= 60 else f'{shown[:56]}…"'
+
+
+def _store(
+    values: dict[str, Any], field: msgspec.structs.FieldInfo, value: object, path: str, problems: Problems
+) -> None:
+    """Put the decoded value into `values`; leave it out if the default is the better guess."""
+    kind = _without_none(field.type)
+    arguments = typing.get_args(kind)
+    if _is_struct(kind):
+        values[field.name] = table(kind, value, path, problems)
+    elif typing.get_origin(kind) is tuple and _is_struct(arguments[0]):
+        values[field.name] = _tables(arguments[0], value, path, problems)
+    elif typing.get_origin(kind) is tuple:
+        values[field.name] = _items(arguments[0], value, path, problems)
+    elif typing.get_origin(kind) is dict:
+        values[field.name] = _entries(arguments[1], value, path, problems)
+    else:
+        _leaf(values, field.name, kind, value, path, problems)
+
+
+def _tables(kind: type[_S], data: object, path: str, problems: Problems) -> tuple[_S, ...]:
+    if not isinstance(data, list):
+        problems[path] = f"expected tables, each written [[{_plain(path)}]], but found {_found(data)}"
+        return ()
+    return tuple(table(kind, item, f"{path}[{number}]", problems) for number, item in enumerate(data, 1))
+
+
+def _items(kind: Any, data: object, path: str, problems: Problems) -> tuple[Any, ...]:
+    if not isinstance(data, list):
+        problems[path] = f"expected an array of {_expected(kind)}, but found {_found(data)}"
+        return ()
+    values: dict[int, Any] = {}
+    for number, item in enumerate(data, 1):
+        _leaf(values, number, kind, item, f"{path}[{number}]", problems)
+    return tuple(values.values())
+
+
+def _entries(kind: Any, data: object, path: str, problems: Problems) -> dict[str, Any]:
+    if not isinstance(data, dict):
+        problems[path] = f"expected a table, written [{_plain(path)}], but found {_found(data)}"
+        return {}
+    values: dict[str, Any] = {}
+    for key, item in data.items():
+        _leaf(values, key, kind, item, join(path, key), problems)
+    return values
+
+
+def _leaf(values: dict[Any, Any], key: Any, kind: Any, value: object, path: str, problems: Problems) -> None:
+    if isinstance(value, str) and "\0" in value:
+        problems[path] = "text with a NUL character cannot be passed to a process"
+        return
+    try:
+        values[key] = msgspec.convert(value, kind, dec_hook=_parse)
+    except msgspec.ValidationError as error:
+        # What `parse` says of a duration or size is better than msgspec's sentence about types.
+        said = str(error.__cause__) if error.__cause__ else ""
+        guess = _guess(value, [member.value for member in kind]) if _is_enum(kind) and isinstance(value, str) else ""
+        problems[path] = said or f"expected {_expected(kind)}, but found {_found(value)}{guess}"
+
+
+def _parse(kind: type, value: Any) -> Any:
+    accepted = (str, int, float) if kind is Duration else (str, int)
+    if isinstance(value, bool) or not isinstance(value, accepted):
+        # ValueError, because msgspec turns only that into its own error.
+        raise ValueError(f"expected {_expected(kind)}, but found {_found(value)}")  # noqa: TRY004
+    return kind.parse(value)  # type: ignore[attr-defined]
+
+
+def _guess(word: str, valid: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word.lower(), valid, n=1)
+    return f" (did you mean {text(close[0])}?)" if close else ""
+
+
+def _expected(kind: Any) -> str:
+    if _is_enum(kind):
+        return "one of " + ", ".join(text(member.value) for member in kind)
+    if isinstance(kind, types.UnionType):
+        return " or ".join(_WORDS[part] for part in typing.get_args(kind))
+    return _WORDS[kind]
+
+
+def _found(value: object) -> str:
+    if isinstance(value, dict):
+        return "a table"
+    if isinstance(value, list):
+        return "an array"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return text(value)
+    return str(value)
+
+
+def _plain(path: str) -> str:
+    """A key path as it is written in a header: without the counts."""
+    return ".".join(part.partition("[")[0] for part in path.split("."))
+
+
+def _without_none(kind: Any) -> Any:
+    """TOML has no null: None is only ever the default."""
+    if isinstance(kind, types.UnionType) and type(None) in typing.get_args(kind):
+        (kind,) = (part for part in typing.get_args(kind) if part is not type(None))
+    return kind
+
+
+def _is_struct(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+
+
+def _is_enum(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, enum.Enum)
