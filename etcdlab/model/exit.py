@@ -16,10 +16,12 @@ class ExitReason(enum.Enum):
     DATA_LOST = "data-lost"
     DATA_FOREIGN = "data-foreign"
     DATA_CORRUPT = "data-corrupt"
+    DATA_UNUSABLE = "data-unusable"
     REMOVED = "removed"
     BAD_FLAG = "bad-flag"
     CERTIFICATE = "certificate"
     BINARY_MISSING = "binary-missing"
+    VERSION_TOO_OLD = "version-too-old"
     DISK_FULL = "disk-full"
     UNKNOWN = "unknown"
 

@@ -1,0 +1,215 @@
+"""Why a member's process died, from what was asked, its exit code and the last lines of its log.
+
+Intent comes before the exit code, and the log's words before either: a removed member exits 0, a panic 2, and nearly
+every failure to start exits 1 with the same message, so that only the `error` field beside it tells them apart.
+"""
+
+import re
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from etcdlab.etcd.log import Record, parse, printable
+from etcdlab.model.exit import ExitReason
+
+LINES_WANTED: Final = 400
+"""How many of an incarnation's last lines `why` should see: a panic's message stands above its goroutines' stacks."""
+
+
+class Explanation(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a process ended. `detail` is the evidence, in etcd's own words where it had any; `remedy` what to do next.
+
+    `port` is the one that could not be had (PORT_TAKEN only), None when etcd did not name it.
+    """
+
+    reason: ExitReason
+    detail: str
+    remedy: str = ""
+    port: int | None = None
+
+
+class _Rule(msgspec.Struct, frozen=True):
+    pattern: re.Pattern[str]
+    reason: ExitReason
+    remedy: str
+
+
+def _rule(reason: ExitReason, pattern: str, remedy: str) -> _Rule:
+    return _Rule(re.compile(pattern, re.IGNORECASE), reason, remedy)
+
+
+_AGAIN: Final = "then `etcdlab start {node}`"
+_AFRESH: Final = "`etcdlab down --purge` and `etcdlab up` make the lab afresh"
+
+# In order: the first that matches wins. The words are those of etcd 3.4 to 3.7 and of the Go library below it.
+_RULES: Final = (
+    _rule(
+        ExitReason.PORT_TAKEN,
+        r"bind: address already in use",
+        f"End the process that holds the port (`etcdlab doctor` names it), {_AGAIN}.",
+    ),
+    _rule(
+        ExitReason.DISK_FULL,
+        r"no space left on device|disk quota exceeded|file too large",
+        f"Free space on the disk of the data directory, {_AGAIN}.",
+    ),
+    _rule(
+        ExitReason.REMOVED,
+        r"permanently removed from the cluster|data-dir used by this member must be removed",
+        f"A removed member cannot return with its old data: {_AFRESH}.",
+    ),
+    _rule(
+        ExitReason.DATA_LOST,
+        r"has already been bootstrapped|tocommit\(\d+\) is out of range|/member/\S*: no such file or directory",
+        "The cluster knows this member, but its data directory lacks what it once acknowledged. "
+        f"Put the directory back, {_AGAIN}; or {_AFRESH}.",
+    ),
+    _rule(
+        ExitReason.DATA_FOREIGN,
+        r"cluster ID mismatch|member count is unequal|unmatched member while checking peerURLs",
+        "Its data directory and its peers are of different clusters. "
+        f"Put the right directory back, {_AGAIN}; or {_AFRESH}.",
+    ),
+    _rule(
+        ExitReason.DATA_UNUSABLE,
+        r"cannot access data directory|failed to list data directory|read-only file system"
+        r"|(database|WAL|snap\w*|data dir\w*)\b.*: permission denied",
+        f"Make the data directory writable for your user, {_AGAIN}.",
+    ),
+    _rule(
+        ExitReason.DATA_CORRUPT,
+        r"crc mismatch|failed to (open database|open WAL|read WAL|recover v3 backend|find database snapshot)"
+        r"|invalid freelist|checkInitialHashKV failed|data inconsistency",
+        f"Put a good copy of the data directory back, {_AGAIN}; or {_AFRESH}.",
+    ),
+    _rule(
+        ExitReason.CERTIFICATE,
+        r"\b(tls|x509): |listener failed: (open|read) |\bopen \S+\.(pem|crt|cer|cert|key): ",
+        f"`etcdlab pki show` tells what is wrong with the lab's certificates. Repair the file, {_AGAIN}.",
+    ),
+    _rule(
+        ExitReason.BAD_FLAG,
+        r"flag provided but not defined|^invalid value .* for flag|flag needs an argument|verify(ing)? flags"
+        r"|conflicting environment variable|initial[- ]cluster|unrecognized level|IP in URL for binding"
+        r"|bind: (cannot assign requested address|permission denied)",
+        "Correct the topology (`etcdlab plan` shows the arguments it leads to), then `etcdlab up` with it.",
+    ),
+    _rule(
+        ExitReason.VERSION_TOO_OLD,
+        r"server version is lower than determined cluster version|cannot downgrade",
+        "Give the member an etcd no older than its data (`etcdlab etcd list` shows those at hand), then `etcdlab up`.",
+    ),
+)
+
+_TELLING: Final = re.compile(
+    rb'"level":"(?:d?panic|fatal)"|^panic: |^fatal error: |^flag |^invalid value |[-\d:. ]+ C \| '
+    rb'|creating peer listener failed|verify(?:ing)? flags|must be removed|"msg":"server error"'
+)
+"""Lines that only a dying etcd writes. Matched on bytes, so that the other 399 lines need not be decoded."""
+
+_NAMELESS: Final = frozenset({"discovery failed", "failed to start etcd", "server error"})
+"""Messages that say nothing beside their `error`."""
+
+_PORT: Final = re.compile(r"listen tcp\d? \S*:(?P<port>\d+): bind")
+
+
+def why(*, code: int | None, lines: Sequence[bytes], requested: bool, node: str = "NODE") -> Explanation:
+    """Explain an exit. `code` is as in `subprocess` (negative for a signal), None if the process was adopted.
+
+    `lines` are the last of this incarnation's log, `LINES_WANTED` of them if there are as many; `requested` says
+    whether we asked for the exit; `node` is the member's name, for the remedy.
+    """
+    if requested:
+        return Explanation(reason=ExitReason.REQUESTED, detail="stopped as asked")
+    last_words = [parse(line) for line in lines if _TELLING.search(line)]
+    for text in map(_words, last_words):
+        if explanation := _by_rule(text, node):
+            return explanation
+    if explanation := foreign_data(lines, node=node):
+        return explanation
+    if last_words:
+        return _recoverable(ExitReason.CRASHED, _words(last_words[0]), node)
+    return _by_code(code, lines, node)
+
+
+def foreign_data(lines: Sequence[bytes], *, node: str = "NODE") -> Explanation | None:
+    """Whether a member is of another cluster than its peers; it need not have died, since etcd tries for ever.
+
+    Both sides of such a meeting log the mismatch. The stranger is the one that keeps campaigning without a leader.
+    """
+    mismatch = next((line for line in reversed(lines) if b"cluster ID mismatch" in line), None)
+    if mismatch is None:
+        return None
+    vote = next((line for line in reversed(lines) if b"became pre-candidate" in line or b"elected leader" in line), b"")
+    if b"elected leader" in vote or not vote:
+        return None
+    fields = parse(mismatch).fields
+    explanation = _by_rule("cluster ID mismatch", node)
+    assert explanation is not None
+    ours, theirs = fields.get("local-member-cluster-id", "?"), fields.get("remote-peer-cluster-id", "?")
+    return msgspec.structs.replace(
+        explanation, detail=f"cluster ID mismatch: its data is of cluster {ours}, its peers are of {theirs}"
+    )
+
+
+def binary_missing(path: str | Path, error: OSError, *, node: str = "NODE") -> Explanation:
+    """Explain that `path` could not be executed."""
+    return Explanation(
+        reason=ExitReason.BINARY_MISSING,
+        detail=f"cannot run {path}: {error.strerror or error}",
+        remedy=f"`etcdlab etcd install` gets one, `etcdlab etcd list` shows those here; then `etcdlab start {node}`.",
+    )
+
+
+def _words(record: Record) -> str:
+    """What a record says, as one sentence: the message unless it is nameless, and the error."""
+    error = str(record.fields.get("error", ""))
+    if error and record.message in _NAMELESS:
+        text = error
+    else:
+        text = ": ".join(part for part in (record.message, error) if part)
+    if variable := record.fields.get("environment-variable"):
+        text = f"{text} ({variable})"
+    return printable(text)
+
+
+def _by_rule(text: str, node: str) -> Explanation | None:
+    for rule in _RULES:
+        if rule.pattern.search(text):
+            match = _PORT.search(text)
+            return Explanation(
+                reason=rule.reason,
+                detail=text,
+                remedy=rule.remedy.format(node=node),
+                port=int(match["port"]) if match and rule.reason is ExitReason.PORT_TAKEN else None,
+            )
+    return None
+
+
+def _by_code(code: int | None, lines: Sequence[bytes], node: str) -> Explanation:
+    if code is None:
+        asked = next((parse(line) for line in reversed(lines) if b"received signal; shutting down" in line), None)
+        if asked is not None:
+            return _recoverable(ExitReason.SIGNALLED, f"shut down on signal {asked.fields.get('signal', '?')}", node)
+        return _recoverable(ExitReason.UNKNOWN, "ended with an exit code that nobody could see", node)
+    if code < 0:
+        return _recoverable(ExitReason.SIGNALLED, f"killed by {_signal_name(-code)}", node)
+    if code == 0:
+        return _recoverable(ExitReason.CLEAN, "exited by itself with status 0", node)
+    last = f", after: {_words(parse(lines[-1]))}" if lines else ""
+    return _recoverable(ExitReason.CRASHED, f"exited with status {code}{last}", node)
+
+
+def _recoverable(reason: ExitReason, detail: str, node: str) -> Explanation:
+    remedy = f"`etcdlab logs {node}` shows what led to it; `etcdlab start {node}` starts it again."
+    return Explanation(reason=reason, detail=detail, remedy=remedy)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
