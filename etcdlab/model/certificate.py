@@ -10,8 +10,10 @@ class KeyType(enum.Enum):
 
     ECDSA_P256 = "ecdsa-p256"
     ECDSA_P384 = "ecdsa-p384"
+    ECDSA_P521 = "ecdsa-p521"
     ED25519 = "ed25519"
     RSA_2048 = "rsa-2048"
+    RSA_3072 = "rsa-3072"
     RSA_4096 = "rsa-4096"
 
 
@@ -47,7 +49,8 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class AuthorityPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """The CA: one to make, or (both paths set) an existing one to issue from. Lifetime in seconds."""
+    """The CA: one to make, or (both paths set) an existing one to issue from, which `subject` and the rest then do not
+    describe. Lifetime in seconds."""
 
     subject: Subject
     key: KeyType

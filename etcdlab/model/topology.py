@@ -80,20 +80,26 @@ class LeafTable(Table, frozen=True):
 
 
 class IdentityTable(Table, frozen=True):
-    """`[[tls.identity]]`: one more client certificate, `<name>.pem`, whose CN is etcd's user name under auth."""
+    """`[[tls.identity]]`: one more client certificate, `<name>.pem`, whose CN is etcd's user name under auth.
+
+    The CN is `name` unless said otherwise; "" leaves it out.
+    """
 
     name: str
-    cn: str = ""
+    cn: str | None = None
     lifetime: Duration | None = None
 
 
 class CfsslTable(Table, frozen=True):
-    """`[tls.cfssl]`: cfssl's own JSON files, read as they are; paths are relative to the topology file."""
+    """`[tls.cfssl]`: cfssl's own JSON files, read as they are; paths are relative to the topology file.
+
+    `ca` is left out when `[tls.ca]` names an existing CA. Without `peer`, peers get their leaves from `server`.
+    """
 
     config: str
-    ca: str
     server: str
     client: str
+    ca: str | None = None
     peer: str | None = None
     server_profile: str = "server"
     peer_profile: str | None = None

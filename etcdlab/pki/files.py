@@ -1,0 +1,26 @@
+"""The names of a certificate's files, as cfssljson gives them. Makes nothing, so that anyone can ask."""
+
+from pathlib import Path
+from typing import Final
+
+AUTHORITY: Final = "ca"
+
+
+def certificate_file(directory: Path, stem: str) -> Path:
+    """Where a certificate is."""
+    return directory / f"{stem}.pem"
+
+
+def key_file(directory: Path, stem: str) -> Path:
+    """Where its private key is."""
+    return directory / f"{stem}-key.pem"
+
+
+def request_file(directory: Path, stem: str) -> Path:
+    """Where the request that it answers is."""
+    return directory / f"{stem}.csr"
+
+
+def all_files(directory: Path, stem: str) -> tuple[Path, Path, Path]:
+    """A certificate's three files: certificate, key, request."""
+    return certificate_file(directory, stem), key_file(directory, stem), request_file(directory, stem)
