@@ -15,7 +15,8 @@ Problem = tuple[str, str]
 """Key path, sentence."""
 
 MOST_NODES: Final = 50
-VERSION: Final = re.compile(r"\d+\.\d+\.\d+(-[0-9A-Za-z.]+)?", re.ASCII)
+VERSION: Final = re.compile(r"v?\d+\.\d+(\.\d+([-+~.][0-9A-Za-z.+~-]+)?)?", re.ASCII)
+"""A whole version, or a minor for any of its releases."""
 
 _NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII)
 _LONGEST_NAME: Final = 48
@@ -153,7 +154,7 @@ def _binaries(topology: Topology) -> Iterator[Problem]:
         if table.version is not None and table.path is not None:
             yield f"{path}.version", f"cannot stand beside {path}.path: the binary has the version that it has"
         elif table.version is not None and not VERSION.fullmatch(table.version):
-            yield f"{path}.version", f"{table.version!r} is not a whole version such as 3.5.16"
+            yield f"{path}.version", f'{table.version!r} is not a version such as "3.5.16" or "3.5"'
         elif table.path == "":
             yield f"{path}.path", "the path is empty: leave the key out instead"
 
