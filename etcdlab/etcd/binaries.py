@@ -77,7 +77,7 @@ def find(*, path: str | None, version: str | None) -> Binary:
     if path is not None:
         return _at_path(path, request)
     refused: list[str] = []
-    for candidate, origin in _candidates(request):
+    for candidate, origin in candidates(request):
         try:
             binary = probe(candidate, origin)
         except BinaryError as error:
@@ -111,6 +111,15 @@ def probe(etcd: Path, origin: Origin) -> Binary:
     )
 
 
+def candidates(request: str | None = None) -> Iterator[tuple[Path, Origin]]:
+    """Where an etcd may be, in the order that `find` looks: the cache's versions that fit, newest first, then PATH."""
+    for version in installed():
+        if versions.matches(version, request):
+            yield installed_directory() / version / "etcd", Origin.CACHE
+    if on_path := shutil.which("etcd"):
+        yield Path(on_path).absolute(), Origin.PATH
+
+
 def _at_path(path: str, request: str | None) -> Binary:
     binary = probe(Path(path).expanduser().absolute(), Origin.TOPOLOGY)
     if not versions.matches(binary.version, request):
@@ -119,14 +128,6 @@ def _at_path(path: str, request: str | None) -> Binary:
             hint="Give the path or the version, not both.",
         )
     return binary
-
-
-def _candidates(request: str | None) -> Iterator[tuple[Path, Origin]]:
-    for version in installed():
-        if versions.matches(version, request):
-            yield installed_directory() / version / "etcd", Origin.CACHE
-    if on_path := shutil.which("etcd"):
-        yield Path(on_path).absolute(), Origin.PATH
 
 
 def _tool(name: str, etcd: Path, origin: Origin) -> str | None:

@@ -58,8 +58,8 @@ def age(version: str) -> tuple[tuple[int, int, int], bool, str]:
 
 
 def refusal(version: str) -> str:
-    """Why etcdlab cannot run this version; "" when it can."""
-    if numbers(version)[:2] < OLDEST:
+    """Why etcdlab cannot run this version, or any of this minor; "" when it can."""
+    if tuple(map(int, version.split(".")[:2])) < OLDEST:
         # The supervisor reads why a member died from its log, and the zap logger came with 3.4.
         return f"etcd {version} is older than 3.4 and writes no JSON log, which etcdlab needs"
     return ""
@@ -97,14 +97,15 @@ def of_binary(path: Path, *, memory: Path) -> str:
         status.st_ino,
     ):
         return entry.version
-    version = _ask(path)
+    version = ask(path)
     if not _is_script(path):
         known[str(path)] = _Remembered(status.st_size, status.st_mtime_ns, status.st_ino, version)
         _remember(memory, known)
     return version
 
 
-def _ask(path: Path) -> str:
+def ask(path: Path) -> str:
+    """Run the binary for its version. Raises BinaryError, without naming it, when it gives none."""
     try:
         answer = subprocess.run(
             (path, "--version"), capture_output=True, text=True, errors="replace", timeout=_ASK_TIMEOUT_S, check=False
@@ -116,7 +117,9 @@ def _ask(path: Path) -> str:
     said = _SAID.search(answer.stdout)
     if said is None or not is_exact(said[1]):
         words = (answer.stdout + answer.stderr).strip().splitlines()
-        raise BinaryError(f"is not etcd: `--version` gave status {answer.returncode} and {words[0] if words else ''!r}")
+        raise BinaryError(
+            f"does not work as etcd: `--version` gave status {answer.returncode} and {words[0] if words else ''!r}"
+        )
     return said[1]
 
 

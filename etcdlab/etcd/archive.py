@@ -1,0 +1,67 @@
+"""Taking etcd's programs, and nothing else, out of an archive. An archive's own paths are never written to."""
+
+import os
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Final
+
+from etcdlab.errors import BinaryError
+
+PROGRAMS: Final = ("etcd", "etcdctl", "etcdutl")
+SIZE_LIMIT: Final = 256 * 2**20
+"""Bytes of one program, unpacked. The largest so far has 26 MiB; an archive that unpacks to more is a bomb."""
+
+_BLOCK: Final = 2**20
+
+
+def extract_tar(stream: IO[bytes], folder: str, into: Path) -> None:
+    """Write the programs in `folder` of a tar stream, compressed or not, to `into`. Raises BinaryError."""
+    wanted = {f"{folder}/{program}": program for program in PROGRAMS}
+    with _readable(), tarfile.open(fileobj=stream, mode="r|*") as archive:
+        for member in archive:
+            if program := wanted.get(member.name):
+                content = archive.extractfile(member) if member.isreg() else None
+                _write(content, into / program)
+
+
+def extract_zip(path: Path, folder: str, into: Path) -> None:
+    """Write the programs in `folder` of a zip file to `into`. Raises BinaryError."""
+    wanted = {f"{folder}/{program}": program for program in PROGRAMS}
+    with _readable(), zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            if program := wanted.get(member.filename):
+                kind = stat.S_IFMT(member.external_attr >> 16)
+                content = archive.open(member) if kind in (0, stat.S_IFREG) else None
+                _write(content, into / program)
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    try:
+        yield
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        raise BinaryError(f"the archive is damaged: {error}") from error
+
+
+def _write(content: IO[bytes] | None, target: Path) -> None:
+    """Write one program, on disk when this returns: the rename that publishes it must not outrun its content."""
+    if content is None:
+        raise BinaryError(f"{target.name} in the archive is not a regular file")
+    try:
+        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o755)
+    except FileExistsError:
+        raise BinaryError(f"the archive has {target.name} twice") from None
+    written = 0
+    with content, os.fdopen(descriptor, "wb") as file:
+        while block := content.read(_BLOCK):
+            written += len(block)
+            if written > SIZE_LIMIT:
+                raise BinaryError(f"{target.name} in the archive is larger than {SIZE_LIMIT >> 20} MiB")
+            file.write(block)
+        file.flush()
+        os.fsync(file.fileno())
