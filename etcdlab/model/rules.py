@@ -1,7 +1,7 @@
 """What makes a topology sound as a whole, beyond the type of each value. Pure: nothing of this machine is looked at.
 
-Each rule yields (key path, sentence); tables in arrays are counted from 1. All rules always run: a person repairs a
-file once and not once for each mistake.
+Each rule yields (key path, sentence); arrays are counted from 0. All rules always run: a person repairs a file once and
+not once for each mistake. What concerns certificates is in `etcdlab.pki.roles`.
 """
 
 import re
@@ -85,8 +85,7 @@ def warnings(topology: Topology) -> list[Problem]:
 
 def _names(topology: Topology) -> Iterator[Problem]:
     named = [("name", topology.name)]
-    named += [(f"node[{number}].name", node.name) for number, node in enumerate(topology.node, 1)]
-    named += [(f"tls.identity[{number}].name", each.name) for number, each in enumerate(topology.tls.identity, 1)]
+    named += [(f"node[{number}].name", node.name) for number, node in enumerate(topology.node)]
     for path, name in named:
         if not _NAME.fullmatch(name):
             yield (
@@ -99,9 +98,8 @@ def _names(topology: Topology) -> Iterator[Problem]:
 
 def _unique(topology: Topology) -> Iterator[Problem]:
     # Without case: names become files, and macOS' file system does not tell N1 from n1.
-    yield from _repeated((f"node[{n}].name", node.name.lower()) for n, node in enumerate(topology.node, 1))
-    yield from _repeated((f"tls.identity[{n}].name", i.name.lower()) for n, i in enumerate(topology.tls.identity, 1))
-    directories = [(f"node[{n}].data_dir", node.data_dir) for n, node in enumerate(topology.node, 1)]
+    yield from _repeated((f"node[{n}].name", node.name.lower()) for n, node in enumerate(topology.node))
+    directories = [(f"node[{n}].data_dir", node.data_dir) for n, node in enumerate(topology.node)]
     yield from _repeated((path, given.rstrip("/")) for path, given in directories if given)
     yield from ((path, "the path is empty: leave the key out instead") for path, given in directories if given == "")
 
@@ -126,7 +124,7 @@ def _counts(topology: Topology) -> Iterator[Problem]:
 
 
 def _learners(topology: Topology) -> Iterator[Problem]:
-    learners = [number for number, node in enumerate(topology.node, 1) if node.learner]
+    learners = [number for number, node in enumerate(topology.node) if node.learner]
     most = topology.etcd.flags.get("max-learners", 1)
     if learners and len(learners) == len(topology.node):
         yield "node", "all members are learners: at least one must vote"
@@ -138,7 +136,7 @@ def _learners(topology: Topology) -> Iterator[Problem]:
 def _ports(topology: Topology) -> Iterator[Problem]:
     given = [
         (f"node[{number}].{key}", port)
-        for number, node in enumerate(topology.node, 1)
+        for number, node in enumerate(topology.node)
         for key in _PORTS
         if (port := getattr(node, key)) is not None
     ]
@@ -149,7 +147,7 @@ def _ports(topology: Topology) -> Iterator[Problem]:
 
 def _binaries(topology: Topology) -> Iterator[Problem]:
     tables: list[tuple[str, EtcdTable | NodeTable]] = [("etcd", topology.etcd)]
-    tables += [(f"node[{number}]", node) for number, node in enumerate(topology.node, 1)]
+    tables += [(f"node[{number}]", node) for number, node in enumerate(topology.node)]
     for path, table in tables:
         if table.version is not None and table.path is not None:
             yield f"{path}.version", f"cannot stand beside {path}.path: the binary has the version that it has"
@@ -195,8 +193,8 @@ def _flags(topology: Topology) -> Iterator[Problem]:
             yield path, f"etcdlab sets --{flag} itself: {RESERVED[flag]}"
         elif flag in ("wal-dir", "listen-client-http-urls"):
             yield path, _PER_MEMBER
-    for number, node in enumerate(topology.node, 1):
-        for position, argument in enumerate(node.args, 1):
+    for number, node in enumerate(topology.node):
+        for position, argument in enumerate(node.args):
             flag = argument.lstrip("-").partition("=")[0] if argument.startswith("-") else ""
             path = f"node[{number}].args[{position}]"
             if flag in RESERVED:
@@ -221,7 +219,7 @@ def _ticks(topology: Topology) -> Iterator[Problem]:
 
 def _environment(topology: Topology) -> Iterator[Problem]:
     tables = [("etcd.env", topology.etcd.env)]
-    tables += [(f"node[{number}].env", node.env) for number, node in enumerate(topology.node, 1)]
+    tables += [(f"node[{number}].env", node.env) for number, node in enumerate(topology.node)]
     for path, variables in tables:
         for variable in variables:
             if not _VARIABLE.fullmatch(variable):
@@ -232,13 +230,8 @@ def _environment(topology: Topology) -> Iterator[Problem]:
 
 
 def _durations(topology: Topology) -> Iterator[Problem]:
-    tls, restart, timeouts = topology.tls, topology.restart, topology.timeouts
+    restart, timeouts = topology.restart, topology.timeouts
     positive = {
-        "tls.ca.lifetime": tls.ca.lifetime,
-        "tls.server.lifetime": tls.server.lifetime,
-        "tls.peer.lifetime": tls.peer.lifetime,
-        "tls.client.lifetime": tls.client.lifetime,
-        **{f"tls.identity[{number}].lifetime": each.lifetime for number, each in enumerate(tls.identity, 1)},
         "restart.window": restart.window,
         "timeouts.boot": timeouts.boot,
         "timeouts.stage": timeouts.stage,

@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +14,7 @@ from etcdlab.errors import TopologyError
 from etcdlab.model import rules
 from etcdlab.model.topology import Profile, Topology
 from etcdlab.model.units import Duration, Size
+from etcdlab.pki import roles
 from etcdlab.prepare import decode
 
 _HINT: Final = "`etcdlab init` writes a file that has every key with its default."
@@ -36,9 +37,10 @@ def load(path: Path | None) -> Loaded:
         return Loaded(topology=Topology(), warnings=(), base=Path.cwd())
     problems: decode.Problems = {}
     topology = decode.table(Topology, _read(path), "", problems)
-    # A rule has nothing to add about a value that could not be read: its default stands there.
-    for where, sentence in rules.problems(topology):
-        problems.setdefault(where, sentence)
+    for where, sentence in _unsound(topology):
+        # Below a value that could not be read there is only a stand-in, of which there is nothing to say.
+        if not any(f"{where}.".startswith((f"{bad}.", f"{bad}[")) for bad in problems):
+            problems[where] = sentence
     if problems:
         raise TopologyError([f"{path}: {where}: {sentence}" for where, sentence in problems.items()], hint=_HINT)
     warnings = tuple(f"{path}: {where}: {sentence}" for where, sentence in rules.warnings(topology))
@@ -77,7 +79,7 @@ def override(
         etcd=replace(topology.etcd, profile=profile or topology.etcd.profile, **binary),
         tls=replace(topology.tls, enabled=topology.tls.enabled if tls is None else tls),
     )
-    if problems := rules.problems(changed):
+    if problems := list(_unsound(changed)):
         raise TopologyError([f"{_FLAGS.get(where, where)}: {sentence}" for where, sentence in problems])
     return changed
 
@@ -85,6 +87,15 @@ def override(
 def dump(topology: Topology) -> str:
     """The topology as TOML with all defaults written out, so that a later etcdlab's defaults do not change it."""
     return tomli_w.dumps(_without_empty(msgspec.to_builtins(topology, enc_hook=_to_text)))
+
+
+def _unsound(topology: Topology) -> Iterator[rules.Problem]:
+    """What the rules of the model and of the certificates say."""
+    found = rules.problems(topology)
+    yield from found
+    # Members are not written out for a count that was refused: 10^12 of them do not fit into memory.
+    refused = any(where == "nodes" for where, _ in found)
+    yield from roles.problems(msgspec.structs.replace(topology, nodes=None) if refused else topology)
 
 
 def _read(path: Path) -> dict[str, Any]:

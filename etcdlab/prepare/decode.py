@@ -16,7 +16,7 @@ import msgspec
 from etcdlab.model.units import Duration, Size
 
 Problems = dict[str, str]
-"""Key path (`node[2].client_port`; tables in arrays count from 1) -> what is wrong there."""
+"""Key path (`node[1].client_port`; arrays count from 0) -> what is wrong there."""
 
 _S = TypeVar("_S", bound=msgspec.Struct)
 
@@ -30,22 +30,25 @@ _WORDS: Final[dict[Any, str]] = {
 
 
 def table(kind: type[_S], data: object, path: str, problems: Problems) -> _S:
-    """Build `kind` from a TOML table, adding what is wrong with it to `problems`."""
-    if not isinstance(data, dict):
-        problems[path] = f"expected a table, written [{_plain(path)}], but found {_found(data)}"
-        data = {}
+    """Build `kind` from a TOML table, adding what is wrong with it to `problems`.
+
+    Then the result is not to be used, only to be looked at for more problems.
+    """
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
-    values: dict[str, Any] = {}
+    required = [field for field in fields.values() if field.required]
+    values: dict[str, Any] = {field.name: field.type() for field in required}
+    if not isinstance(data, dict):
+        header = f"[[{_plain(path)}]]" if path.endswith("]") else f"[{_plain(path)}]"
+        problems[path] = f"expected a table, written {header}, but found {_found(data)}"
+        return kind(**values)
     for key, value in data.items():
-        where = join(path, key)
-        if key not in fields:
-            problems[where] = "unknown key" + (_guess(key, fields) or f" (valid here: {', '.join(fields)})")
+        if key in fields:
+            _store(values, fields[key], value, join(path, key), problems)
         else:
-            _store(values, fields[key], value, where, problems)
-    for key, field in fields.items():
-        if field.required and key not in values:
-            problems.setdefault(join(path, key), "this key is required")
-            values[field.name] = field.type()
+            problems[join(path, key)] = "unknown key" + (_guess(key, fields) or f" (valid here: {', '.join(fields)})")
+    problems |= {
+        join(path, field.encode_name): "this key is required" for field in required if field.encode_name not in data
+    }
     return kind(**values)
 
 
@@ -83,7 +86,7 @@ def _tables(kind: type[_S], data: object, path: str, problems: Problems) -> tupl
     if not isinstance(data, list):
         problems[path] = f"expected tables, each written [[{_plain(path)}]], but found {_found(data)}"
         return ()
-    return tuple(table(kind, item, f"{path}[{number}]", problems) for number, item in enumerate(data, 1))
+    return tuple(table(kind, item, f"{path}[{number}]", problems) for number, item in enumerate(data))
 
 
 def _items(kind: Any, data: object, path: str, problems: Problems) -> tuple[Any, ...]:
@@ -91,7 +94,7 @@ def _items(kind: Any, data: object, path: str, problems: Problems) -> tuple[Any,
         problems[path] = f"expected an array of {_expected(kind)}, but found {_found(data)}"
         return ()
     values: dict[int, Any] = {}
-    for number, item in enumerate(data, 1):
+    for number, item in enumerate(data):
         _leaf(values, number, kind, item, f"{path}[{number}]", problems)
     return tuple(values.values())
 
