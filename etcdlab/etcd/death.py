@@ -82,7 +82,7 @@ _RULES: Final = (
     _rule(
         ExitReason.DATA_CORRUPT,
         r"crc mismatch|failed to (open database|open WAL|read WAL|recover v3 backend|find database snapshot)"
-        r"|invalid freelist|checkInitialHashKV failed|data inconsistency",
+        r"|^(proto|wal|walpb|snap): |invalid freelist|checkInitialHashKV failed|data inconsistency",
         f"Put a good copy of the data directory back, {_AGAIN}; or {_AFRESH}.",
     ),
     _rule(
@@ -106,7 +106,7 @@ _RULES: Final = (
 
 _TELLING: Final = re.compile(
     rb'"level":"(?:d?panic|fatal)"|^panic: |^fatal error: |^flag |^invalid value |[-\d:. ]+ C \| '
-    rb'|creating peer listener failed|verify(?:ing)? flags|must be removed|"msg":"server error"'
+    rb'|^SIG[A-Z]+: |creating peer listener failed|verify(?:ing)? flags|must be removed|"msg":"server error"'
 )
 """Lines that only a dying etcd writes. Matched on bytes, so that the other 399 lines need not be decoded."""
 
