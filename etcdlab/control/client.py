@@ -1,0 +1,158 @@
+"""The sync client of the control socket. Standard library and msgspec only: `etcdlab status` pays for this import."""
+
+import http
+import http.client
+import json
+import signal
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from typing import Any, Final, TypeVar
+from urllib.parse import urlencode
+
+import msgspec
+
+from etcdlab.control import wire
+from etcdlab.errors import ControlError, EtcdlabError, NotRunningError, TimedOutError, TopologyError
+from etcdlab.model.event import Event
+from etcdlab.model.plan import Plan
+from etcdlab.model.status import LabStatus
+
+_CHUNK: Final = 64 * 1024
+T = TypeVar("T")
+
+
+class Client:
+    """Calls on one lab's daemon, each on a connection of its own.
+
+    `timeout_s` bounds each wait for the daemon, in seconds; None waits for ever. Every method raises NotRunningError
+    when no daemon listens, TimedOutError when the bound ran out, ControlError when the answer makes no sense, and
+    whatever EtcdlabError the daemon answered with.
+    """
+
+    def __init__(self, socket_path: str, *, timeout_s: float | None) -> None:
+        self._path = socket_path
+        self._timeout_s = timeout_s
+
+    def status(self) -> LabStatus:
+        """Measure the lab."""
+        return self._get("/v1/status", LabStatus)
+
+    def plan(self) -> Plan:
+        """The plan that the daemon works from."""
+        return self._get("/v1/plan", Plan)
+
+    def start(self, nodes: Sequence[str]) -> None:
+        """Start members; returns when they run. Also leaves FAILED."""
+        self._post("/v1/start", wire.NodesRequest(nodes=tuple(nodes)))
+
+    def stop(self, nodes: Sequence[str], *, force: bool = False) -> None:
+        """Stop members. Raises QuorumError if quorum would be lost, unless `force`; so do the next three."""
+        self._post("/v1/stop", wire.ForceableRequest(nodes=tuple(nodes), force=force))
+
+    def restart(self, nodes: Sequence[str], *, force: bool = False) -> None:
+        """Stop and start members."""
+        self._post("/v1/restart", wire.ForceableRequest(nodes=tuple(nodes), force=force))
+
+    def kill(self, nodes: Sequence[str], *, signal: signal.Signals = signal.SIGKILL, force: bool = False) -> None:
+        """Send a signal to members."""
+        self._post("/v1/kill", wire.KillRequest(nodes=tuple(nodes), signal=signal.name, force=force))
+
+    def pause(self, nodes: Sequence[str], *, force: bool = False) -> None:
+        """Freeze members (SIGSTOP)."""
+        self._post("/v1/pause", wire.ForceableRequest(nodes=tuple(nodes), force=force))
+
+    def resume(self, nodes: Sequence[str]) -> None:
+        """Let paused members go on."""
+        self._post("/v1/resume", wire.NodesRequest(nodes=tuple(nodes)))
+
+    def shutdown(self, *, purge: bool = False) -> None:
+        """Ask the daemon to stop the lab and end. Returns when it has taken that on, not when it is done."""
+        self._post("/v1/shutdown", wire.ShutdownRequest(purge=purge))
+
+    def events(self, *, since: int = 0, follow: bool = False) -> Iterator[Event]:
+        """The journal after `since`, then (`follow`) what comes, until the daemon ends or the iterator is closed."""
+        decoder = msgspec.json.Decoder(Event)
+        for line in self._lines("/v1/events", {"since": since, "follow": json.dumps(follow)}, follow=follow):
+            yield decoder.decode(line)
+
+    def logs(self, nodes: Sequence[str] = (), *, lines: int = 100, follow: bool = False) -> Iterator[dict[str, Any]]:
+        """The last `lines` log records of each member (none named: all), then (`follow`) what comes."""
+        query = {"node": nodes, "lines": lines, "follow": json.dumps(follow)}
+        for line in self._lines("/v1/logs", query, follow=follow):
+            yield msgspec.json.decode(line)
+
+    def _post(self, target: str, body: wire.Request) -> None:
+        self._call("POST", target, msgspec.json.encode(body))
+
+    def _get(self, target: str, type_: type[T]) -> T:
+        content = self._call("GET", target)
+        with self._translated():
+            return msgspec.json.decode(content, type=type_)
+
+    def _call(self, method: str, target: str, body: bytes | None = None) -> bytes:
+        with self._translated(), closing(_Connection(self._path, self._timeout_s)) as connection:
+            return _answer(connection, method, target, body).read()
+
+    def _lines(self, target: str, query: Mapping[str, Any], *, follow: bool) -> Iterator[bytes]:
+        target = f"{target}?{urlencode(query, doseq=True)}"
+        with self._translated(), closing(_Connection(self._path, self._timeout_s)) as connection:
+            answer = _answer(connection, "GET", target)
+            if follow:
+                connection.sock.settimeout(None)
+            rest = b""
+            # Not readline(): it takes a stream that broke off for one that ended (http.client, _peek_chunked).
+            while chunk := answer.read1(_CHUNK):
+                *lines, rest = (rest + chunk).split(b"\n")
+                yield from lines
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (FileNotFoundError, ConnectionRefusedError):
+            raise NotRunningError(
+                f"no daemon listens on {self._path}", hint="`etcdlab up` starts the lab; `etcdlab ls` shows all."
+            ) from None
+        except TimeoutError:
+            raise TimedOutError(
+                f"the daemon on {self._path} gave no answer within {self._timeout_s:g} s",
+                hint="Its daemon.log, beside the lab's plan.json, may say what it is busy with.",
+            ) from None
+        except (ConnectionError, http.client.IncompleteRead):
+            raise NotRunningError(f"the daemon on {self._path} went away before it had answered") from None
+        except (OSError, http.client.HTTPException, msgspec.DecodeError) as error:
+            raise ControlError(f"the answer on {self._path} could not be used: {error}") from error
+
+
+class _Connection(http.client.HTTPConnection):
+    def __init__(self, path: str, timeout_s: float | None) -> None:
+        super().__init__("localhost", timeout=timeout_s)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+def _answer(connection: _Connection, method: str, target: str, body: bytes | None = None) -> http.client.HTTPResponse:
+    connection.request(method, target, body)
+    answer = connection.getresponse()
+    if answer.status >= http.HTTPStatus.BAD_REQUEST:
+        raise _error(msgspec.json.decode(answer.read(), type=wire.ErrorAnswer).error)
+    return answer
+
+
+def _error(body: wire.ErrorBody) -> EtcdlabError:
+    """The error that the daemon raised, as far as it travels: class, message, hint."""
+    kind = next((kind for kind in _tree(EtcdlabError) if kind.code == body.code), ControlError)
+    if issubclass(kind, TopologyError):
+        return kind(body.message.splitlines(), hint=body.hint)
+    return kind(body.message, hint=body.hint)
+
+
+def _tree(root: type[EtcdlabError]) -> Iterator[type[EtcdlabError]]:
+    yield root
+    for kind in root.__subclasses__():
+        yield from _tree(kind)

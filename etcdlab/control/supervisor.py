@@ -1,0 +1,55 @@
+"""What the control API needs of a running lab. The runtime has it; tests script it."""
+
+import signal
+from collections.abc import AsyncGenerator, Sequence
+from typing import Protocol
+
+from etcdlab.model.event import Event
+from etcdlab.model.plan import Plan
+from etcdlab.model.status import LabStatus
+
+
+class Supervisor(Protocol):
+    """A running lab.
+
+    Each verb returns when it is done. It is not cancelled when the client that asked for it goes away. Names given to
+    it are names of members in `plan`, each once. Refusals are EtcdlabErrors; anything else is a bug.
+    """
+
+    @property
+    def plan(self) -> Plan:
+        """The plan as it is now."""
+
+    async def status(self) -> LabStatus:
+        """Measure the lab."""
+
+    async def start(self, names: Sequence[str]) -> None:
+        """Start members; also leaves FAILED."""
+
+    async def stop(self, names: Sequence[str], *, force: bool) -> None:
+        """Stop members. Raises QuorumError unless `force`."""
+
+    async def restart(self, names: Sequence[str], *, force: bool) -> None:
+        """Stop and start members. Raises QuorumError unless `force`."""
+
+    async def kill(self, names: Sequence[str], *, signal: signal.Signals, force: bool) -> None:
+        """Send a signal to members. Raises QuorumError unless `force`."""
+
+    async def pause(self, names: Sequence[str], *, force: bool) -> None:
+        """Freeze members. Raises QuorumError unless `force`."""
+
+    async def resume(self, names: Sequence[str]) -> None:
+        """Let paused members go on."""
+
+    def request_shutdown(self, *, purge: bool) -> None:
+        """Have the daemon stop the lab and end; returns at once."""
+
+    def events(self, *, since: int, follow: bool) -> AsyncGenerator[Event, None]:
+        """The journal after `since`, then (`follow`) what comes.
+
+        What waits for a slow follower must be bounded: one that falls behind has its stream ended. It can resume from
+        the last `seq` that it saw.
+        """
+
+    async def logs(self, names: Sequence[str], *, follow: bool, lines: int) -> AsyncGenerator[bytes, None]:
+        """The last `lines` log lines of each member as NDJSON, one chunk of whole lines at a time, then what comes."""

@@ -1,0 +1,97 @@
+"""What travels over the control socket beside the model's own values: requests, acknowledgement, index, error."""
+
+from typing import Annotated
+
+import msgspec
+
+WIRE_VERSION = 1
+
+Names = Annotated[tuple[str, ...], msgspec.Meta(min_length=1, description="Names of members.")]
+Force = Annotated[bool, msgspec.Meta(description="Go on even if the cluster loses quorum.")]
+Follow = Annotated[bool, msgspec.Meta(description="Keep the stream open and send what comes.")]
+SignalName = Annotated[
+    str, msgspec.Meta(pattern="^SIG[A-Z0-9]+$", description="The signal's name.", examples=["SIGTERM"])
+]
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of what a client sends."""
+
+
+class NodesRequest(Request, frozen=True):
+    """Body of `start` and `resume`."""
+
+    nodes: Names
+
+
+class ForceableRequest(Request, frozen=True):
+    """Body of what may cost quorum: `stop`, `restart`, `pause`."""
+
+    nodes: Names
+    force: Force = False
+
+
+class KillRequest(Request, frozen=True):
+    """Body of `kill`."""
+
+    nodes: Names
+    signal: SignalName = "SIGKILL"
+    force: Force = False
+
+
+class ShutdownRequest(Request, frozen=True):
+    """Body of `shutdown`; may be left out."""
+
+    purge: Annotated[bool, msgspec.Meta(description="Discard the lab's data and directory.")] = False
+
+
+class EventsQuery(Request, frozen=True):
+    """Query of the event stream."""
+
+    since: Annotated[int, msgspec.Meta(ge=0, description="Only events with a greater `seq`.")] = 0
+    follow: Follow = False
+
+
+class LogsQuery(Request, frozen=True):
+    """Query of the log stream."""
+
+    node: Annotated[tuple[str, ...], msgspec.Meta(description="Members; all if left out. May be repeated.")] = ()
+    lines: Annotated[int, msgspec.Meta(ge=0, le=100_000, description="How many old lines of each member.")] = 100
+    follow: Follow = False
+
+
+class Acknowledgement(msgspec.Struct, frozen=True, kw_only=True):
+    """The request was carried out (200), or taken on (202)."""
+
+    version: int = WIRE_VERSION
+
+
+class RouteSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the index."""
+
+    method: str
+    path: str
+    summary: str
+
+
+class Index(msgspec.Struct, frozen=True, kw_only=True):
+    """What this API offers."""
+
+    lab: str
+    routes: tuple[RouteSummary, ...]
+    version: int = WIRE_VERSION
+
+
+class ErrorBody(msgspec.Struct, frozen=True, kw_only=True):
+    """`code` is one of `etcdlab.errors`, or "internal" for a bug in the daemon."""
+
+    code: str
+    message: str
+    hint: str = ""
+
+
+class ErrorAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Every answer with a status of 400 and above."""
+
+    error: ErrorBody
+    version: int = WIRE_VERSION

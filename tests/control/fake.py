@@ -1,0 +1,221 @@
+"""A scripted lab behind a real control socket, and a client to speak with it."""
+
+import contextlib
+import signal
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from etcdlab.control.client import Client
+from etcdlab.control.connection import Limits
+from etcdlab.control.listener import bind
+from etcdlab.control.server import serve
+from etcdlab.errors import EtcdlabError
+from etcdlab.model.event import Event, EventKind
+from etcdlab.model.lifecycle import NodeState
+from etcdlab.model.plan import NodePlan, Plan, TimeoutsPlan
+from etcdlab.model.restart import RestartRules
+from etcdlab.model.status import ClusterVerdict, LabStatus, NodeStatus
+
+NAMES = ("n1", "n2", "n3")
+
+
+def node_plan(name: str) -> NodePlan:
+    return NodePlan(
+        name=name,
+        learner=False,
+        client_url="https://127.0.0.1:1",
+        peer_url="https://127.0.0.1:2",
+        metrics_url="http://127.0.0.1:3",
+        client_port=1,
+        peer_port=2,
+        metrics_port=3,
+        directory=f"/lab/nodes/{name}",
+        data_dir=f"/lab/nodes/{name}/data",
+        log=f"/lab/nodes/{name}/etcd.log",
+        etcd_version="3.5.16",
+        argv=("etcd", "--name", name),
+        env={},
+        member_id=None,
+    )
+
+
+PLAN = Plan(
+    lab="scripted",
+    directory="/lab",
+    socket="/lab/control.sock",
+    token="scripted",
+    cluster_id="0000000000000001",
+    election_timeout_s=1.0,
+    etcdctl=None,
+    nodes=tuple(node_plan(name) for name in NAMES),
+    tls=None,
+    pki=None,
+    restart=RestartRules(),
+    timeouts=TimeoutsPlan(boot_s=60, stage_s=2, probe_s=1, stop_s=8),
+    log_size=1,
+    log_count=1,
+)
+
+
+def node_status(name: str) -> NodeStatus:
+    return NodeStatus(
+        name=name,
+        state=NodeState.RUNNING,
+        healthy=True,
+        paused=False,
+        is_leader=name == "n1",
+        is_learner=False,
+        member_id="00000000000000aa",
+        pid=4711,
+        restarts=0,
+        uptime_s=1.5,
+        client_url="https://127.0.0.1:1",
+        peer_url="https://127.0.0.1:2",
+        metrics_url="http://127.0.0.1:3",
+    )
+
+
+STATUS = LabStatus(
+    lab="scripted",
+    verdict=ClusterVerdict.HEALTHY,
+    cluster_id="0000000000000001",
+    is_this_lab=True,
+    leader="n1",
+    nodes=tuple(node_status(name) for name in NAMES),
+)
+
+
+def event(seq: int) -> Event:
+    return Event(
+        seq=seq, time="2026-01-01T00:00:00.000000+00:00", monotonic_s=seq / 10, kind=EventKind.READY, node="n1"
+    )
+
+
+class FakeSupervisor:
+    """Records what it is asked; `failure` is raised by the next verb; `gate`, if closed, holds verbs up."""
+
+    def __init__(self) -> None:
+        self.plan = PLAN
+        self.calls: list[tuple[Any, ...]] = []
+        self.failure: Exception | None = None
+        self.gate = trio.Event()
+        self.gate.set()
+        self.journal = [event(seq) for seq in range(1, 4)]
+        self.grown = trio.Event()
+        self.followers = 0
+        self.left = trio.Event()
+        self.produced = 0
+        self.endless = False
+
+    async def status(self) -> LabStatus:
+        await self._verb("status")
+        return STATUS
+
+    async def start(self, names: Sequence[str]) -> None:
+        await self._verb("start", names)
+
+    async def stop(self, names: Sequence[str], *, force: bool) -> None:
+        await self._verb("stop", names, force)
+
+    async def restart(self, names: Sequence[str], *, force: bool) -> None:
+        await self._verb("restart", names, force)
+
+    async def kill(self, names: Sequence[str], *, signal: signal.Signals, force: bool) -> None:
+        await self._verb("kill", names, signal, force)
+
+    async def pause(self, names: Sequence[str], *, force: bool) -> None:
+        await self._verb("pause", names, force)
+
+    async def resume(self, names: Sequence[str]) -> None:
+        await self._verb("resume", names)
+
+    def request_shutdown(self, *, purge: bool) -> None:
+        self.calls.append(("shutdown", purge))
+
+    async def events(self, *, since: int, follow: bool) -> AsyncGenerator[Event, None]:
+        self.followers += 1
+        try:
+            while True:
+                for one in self.journal:
+                    if one.seq > since:
+                        since = one.seq
+                        self.produced += 1
+                        yield one
+                if self.endless:
+                    self.journal = [event(since + 1)]
+                elif follow:
+                    await self.grown.wait()
+                    self.grown = trio.Event()
+                else:
+                    return
+        finally:
+            self.followers -= 1
+            self.left.set()
+
+    async def logs(self, names: Sequence[str], *, follow: bool, lines: int) -> AsyncGenerator[bytes, None]:
+        await self._verb("logs", names, follow, lines)
+        return self._log_lines(names)
+
+    async def _log_lines(self, names: Sequence[str]) -> AsyncGenerator[bytes, None]:
+        for name in names:
+            yield b'{"node":"%s","msg":"a"}\n{"node":"%s","msg":"b"}\n' % (name.encode(), name.encode())
+
+    async def _verb(self, *call: Any) -> None:
+        self.calls.append(call)
+        await self.gate.wait()
+        if failure := self.failure:
+            self.failure = None
+            raise failure
+
+
+class ServedLab:
+    """A served FakeSupervisor: `run` calls the client in a thread, `exchange` sends raw bytes."""
+
+    def __init__(self, path: Path, supervisor: FakeSupervisor, shutdown: trio.Event) -> None:
+        self.path = str(path)
+        self.supervisor = supervisor
+        self.shutdown = shutdown
+        self.client = Client(self.path, timeout_s=20)
+
+    async def run(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return await trio.to_thread.run_sync(partial(call, *args, **kwargs))
+
+    async def refused(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> EtcdlabError:
+        """Run a call that must raise an EtcdlabError, and return that."""
+        try:
+            await self.run(call, *args, **kwargs)
+        except EtcdlabError as error:
+            return error
+        raise AssertionError("nothing was raised")
+
+    async def exchange(self, sent: bytes) -> bytes:
+        """All that the server says to `sent` until it closes. The client keeps its side open."""
+        received = b""
+        async with await trio.open_unix_socket(self.path) as stream:
+            with contextlib.suppress(trio.BrokenResourceError):
+                await stream.send_all(sent)
+            with contextlib.suppress(trio.BrokenResourceError):
+                async for chunk in stream:
+                    received += chunk
+        return received
+
+
+@asynccontextmanager
+async def served(directory: Path, limits: Limits) -> AsyncIterator[ServedLab]:
+    """Serve a FakeSupervisor on a socket in `directory`; at the end the server must leave by itself."""
+    path = directory / "control.sock"
+    listener = bind(str(path))
+    supervisor = FakeSupervisor()
+    lab = ServedLab(path, supervisor, trio.Event())
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(partial(serve, supervisor, listener, shutdown=lab.shutdown, limits=limits))
+            yield lab
+            supervisor.gate.set()
+            lab.shutdown.set()
+    assert not path.exists()
