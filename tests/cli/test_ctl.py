@@ -1,5 +1,6 @@
 import os
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,6 +17,8 @@ from etcdlab.cli.ctl import clean_environment, ctl, is_given, split
 from etcdlab.errors import UsageError
 from tests.plans import make_plan
 
+ETCD = shutil.which("etcd")
+ETCDCTL = shutil.which("etcdctl")
 PROGRAM = [sys.executable, "-c", "from etcdlab.cli.ctl import ctl; ctl()"]
 
 
@@ -37,6 +40,16 @@ def executed(monkeypatch):
 
     monkeypatch.setattr(module, "execute", execute)
     return calls
+
+
+def fake_etcdctl(directory: Path, script: str = "exit 1") -> str:
+    """A script in etcdctl's place, and one in etcdutl's beside it."""
+    path = directory / "bin" / "etcdctl"
+    path.parent.mkdir(exist_ok=True)
+    for tool in (path, path.with_name("etcdutl")):
+        tool.write_text(f"#!/bin/sh\n{script}\n")
+        tool.chmod(0o700)
+    return str(path)
 
 
 def run(*args: str):
@@ -63,18 +76,18 @@ def run(*args: str):
     ],
 )
 def test_node_and_arguments(home, executed, typed, node, arguments):
-    plan = make_plan(home)
+    plan = make_plan(home, etcdctl=fake_etcdctl(home))
     result = run(*shlex.split(typed))
     assert result.exit_code == 0, result.output
     (program, words, environment) = executed[0]
-    assert program == Path("/usr/bin/etcdctl")
+    assert program == home / "bin" / "etcdctl"
     assert words == tuple(shlex.split(arguments))
     expected = plan.node(node).client_url if node else ",".join(plan.endpoints)
     assert environment["ETCDCTL_ENDPOINTS"] == expected
 
 
 def test_an_unknown_node_is_named_with_those_there_are(home, executed):
-    make_plan(home)
+    make_plan(home, etcdctl=fake_etcdctl(home))
     result = run("n9", "--", "get", "foo")
     assert result.exit_code == 2
     assert "no member 'n9'" in result.stderr
@@ -90,7 +103,7 @@ def test_a_member_named_like_a_command_is_reached_and_avoided(tmp_path):
 
 
 def test_certificates_of_the_chosen_identity(home, executed):
-    make_plan(home)
+    make_plan(home, etcdctl=fake_etcdctl(home))
     run("--identity", "root", "--", "get", "k")
     environment = executed[0][2]
     assert environment["ETCDCTL_CERT"] == f"{home}/demo/pki/root.pem"
@@ -99,7 +112,7 @@ def test_certificates_of_the_chosen_identity(home, executed):
 
 @pytest.mark.parametrize("given", [["--endpoints", "http://localhost:1"], ["--endpoints=http://localhost:1"]])
 def test_a_setting_given_as_a_flag_is_not_in_the_environment_too(home, executed, given):
-    make_plan(home)
+    make_plan(home, etcdctl=fake_etcdctl(home))
     run("--", "get", "k", *given)
     environment = executed[0][2]
     assert "ETCDCTL_ENDPOINTS" not in environment
@@ -126,16 +139,16 @@ def test_the_environment_is_cleaned():
 
 
 def test_etcdutl_gets_its_words_and_no_settings(home, executed):
-    make_plan(home)
+    make_plan(home, etcdctl=fake_etcdctl(home))
     assert run("--utl", "--", "snapshot", "status", "n1").exit_code == 0
     program, words, environment = executed[0]
-    assert program == Path("/usr/bin/etcdutl")
+    assert program == home / "bin" / "etcdutl"
     assert words == ("snapshot", "status", "n1")
     assert not [name for name in environment if name.startswith("ETCDCTL_")]
 
 
 def test_etcdutl_takes_no_identity(home, executed):
-    make_plan(home)
+    make_plan(home, etcdctl=fake_etcdctl(home))
     assert run("--utl", "--identity", "root", "--", "version").exit_code == 2
     assert executed == []
 
@@ -149,16 +162,8 @@ def test_a_missing_etcdctl_has_a_remedy(home, executed, etcdctl):
 
 
 def test_a_lab_without_its_daemon_is_said(home, executed):
-    make_plan(home)
+    make_plan(home, etcdctl=fake_etcdctl(home))
     assert "the daemon of lab 'demo' is not running" in run("--", "version").stderr
-
-
-def fake_etcdctl(directory: Path, script: str) -> str:
-    path = directory / "bin" / "etcdctl"
-    path.parent.mkdir()
-    path.write_text(f"#!/bin/sh\n{script}\n")
-    path.chmod(0o700)
-    return str(path)
 
 
 def test_exit_status_and_signals_are_etcdctls(home):
@@ -191,7 +196,7 @@ def etcd(tmp_path):
     log = (tmp_path / "etcd.log").open("wb")
     process = subprocess.Popen(
         [
-            "/usr/bin/etcd",
+            str(ETCD),
             f"--data-dir={tmp_path / 'data'}",
             f"--listen-client-urls=http://127.0.0.1:{client}",
             f"--advertise-client-urls={url}",
@@ -205,9 +210,9 @@ def etcd(tmp_path):
         env=clean_environment(os.environ),
     )
     try:
-        # `endpoint health` waits for the server inside etcdctl: no polling here.
+        # etcdctl itself waits for the server: no polling here.
         subprocess.run(
-            ["/usr/bin/etcdctl", f"--endpoints={url}", "--command-timeout=20s", "--dial-timeout=20s", "get", "ready"],
+            [str(ETCDCTL), f"--endpoints={url}", "--command-timeout=20s", "--dial-timeout=20s", "get", "ready"],
             env=clean_environment(os.environ),
             check=True,
             timeout=30,
@@ -220,8 +225,9 @@ def etcd(tmp_path):
 
 
 @pytest.mark.etcd
+@pytest.mark.skipif(ETCD is None or ETCDCTL is None, reason="etcd is not installed")
 def test_put_and_get_through_a_real_etcd(home, etcd, monkeypatch):
-    make_plan(home, nodes=1, tls=False, client_ports=[etcd])
+    make_plan(home, nodes=1, tls=False, client_ports=[etcd], etcdctl=ETCDCTL)
     # Each of these alone makes etcdctl fail or go elsewhere.
     monkeypatch.setenv("ETCDCTL_ENDPOINTS", "http://localhost:1")
     monkeypatch.setenv("ETCDCTL_CACERT", "/nowhere/ca.pem")
