@@ -1,6 +1,8 @@
 """What certificates a lab has: roles, usages, subjects and the plan of what to issue. Knows no cryptography."""
 
 import enum
+from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 
@@ -35,6 +37,15 @@ class Usage(enum.Enum):
     CLIENT_AUTH = "client auth"
     CERT_SIGN = "cert sign"
     CRL_SIGN = "crl sign"
+
+
+AUTHENTICATION: Final[Mapping[Role, tuple[Usage, ...]]] = {
+    # A server leaf must also do as a client's: etcd's JSON gateway dials its own member with it (etcd 3.5 etcd.go).
+    Role.SERVER: (Usage.SERVER_AUTH, Usage.CLIENT_AUTH),
+    Role.PEER: (Usage.SERVER_AUTH, Usage.CLIENT_AUTH),
+    Role.CLIENT: (Usage.CLIENT_AUTH,),
+}
+"""What etcd demands of each role's leaf."""
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -158,8 +158,8 @@ def load_certificates(path: Path) -> list[x509.Certificate]:
     content = _read(path)
     try:
         return x509.load_pem_x509_certificates(content)
-    except ValueError as error:
-        raise CertificateError(f"{path} holds no readable PEM certificate: {error}") from None
+    except ValueError:
+        raise CertificateError(f"{path} holds no readable PEM certificate") from None
 
 
 def load_key(path: Path) -> PrivateKey:
@@ -171,8 +171,8 @@ def load_key(path: Path) -> PrivateKey:
         raise CertificateError(
             f"{path} is encrypted, and etcdlab cannot ask for its password", hint="Give it a decrypted copy."
         ) from None
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise CertificateError(f"{path} holds no readable PEM private key: {error}") from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise CertificateError(f"{path} holds no readable PEM private key") from None
     if not isinstance(key, PrivateKey):
         raise CertificateError(f"{path} holds a key that cannot be used for TLS", hint="Use RSA, ECDSA or ed25519.")
     return key

@@ -10,8 +10,9 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from etcdlab.errors import TopologyError
-from etcdlab.model.certificate import KeyType, Subject, Usage
+from etcdlab.model.certificate import AUTHENTICATION, AuthorityPlan, CertificatePlan, KeyType, Role, Subject, Usage
 from etcdlab.model.units import Duration
+from etcdlab.pki.names import host_problem, subject_problems
 
 KEYS: Final = {
     ("ecdsa", 256): KeyType.ECDSA_P256,
@@ -135,6 +136,43 @@ def read_profile(path: Path, name: str) -> Profile:
     lifetime = _lifetime(f"{where}.expiry", profile.expiry, problems)
     _report(path, problems)
     return Profile(usages=tuple(dict.fromkeys(usages)), lifetime_s=lifetime)
+
+
+def authority(request_file: Path) -> AuthorityPlan:
+    """A CA as cfssl's file says. Raises TopologyError with all that is wrong in it."""
+    request = read_request(request_file)
+    if wrong := [f"{request_file}: {part}: {why}" for part, why in subject_problems(request.subject)]:
+        raise TopologyError(wrong)
+    return AuthorityPlan(subject=request.subject, key=request.key, lifetime_s=request.lifetime_s)
+
+
+def leaf(role: Role, request_file: Path, config_file: Path, profile_name: str) -> CertificatePlan:
+    """A leaf as cfssl's files say, its stem left empty. Raises TopologyError with all that is wrong in both files."""
+    wrong: list[str] = []
+    request = profile = None
+    try:
+        request = read_request(request_file)
+        wrong += [f"{request_file}: hosts: {why}" for host in request.hosts if (why := host_problem(host))]
+        wrong += [f"{request_file}: {part}: {why}" for part, why in subject_problems(request.subject)]
+    except TopologyError as error:
+        wrong += error.problems
+    try:
+        profile = read_profile(config_file, profile_name)
+        if missing := [usage.value for usage in AUTHENTICATION[role] if usage not in profile.usages]:
+            wrong.append(f"{config_file}: profile {profile_name}: a {role.value} leaf also needs {', '.join(missing)}")
+    except TopologyError as error:
+        wrong += error.problems
+    if wrong or request is None or profile is None:
+        raise TopologyError(wrong)
+    return CertificatePlan(
+        stem="",
+        role=role,
+        subject=request.subject,
+        hosts=request.hosts,
+        usages=profile.usages,
+        key=request.key,
+        lifetime_s=profile.lifetime_s,
+    )
 
 
 def _subject(raw: _Request, problems: list[str]) -> Subject:

@@ -10,7 +10,16 @@ from typing import Final
 import msgspec
 
 from etcdlab.errors import TopologyError
-from etcdlab.model.certificate import AuthorityPlan, CertificatePlan, KeyType, PkiPlan, Role, Subject, Usage
+from etcdlab.model.certificate import (
+    AUTHENTICATION,
+    AuthorityPlan,
+    CertificatePlan,
+    KeyType,
+    PkiPlan,
+    Role,
+    Subject,
+    Usage,
+)
 from etcdlab.model.topology import CaTable, CfsslTable, LeafTable, Leaves, TlsTable, Topology
 from etcdlab.model.units import Duration
 from etcdlab.pki import cfssl, files
@@ -24,13 +33,7 @@ LOCAL_HOSTS: Final = ("localhost", "127.0.0.1", "::1")
 
 CLIENT: Final = "client"
 GATEWAY: Final = "gateway"
-_CN: Final = {Role.SERVER: "etcd-server", Role.PEER: "etcd-peer", Role.CLIENT: "etcd-client"}
-_AUTH: Final = {
-    # A server leaf must also do as a client's: etcd's JSON gateway dials its own member with it (etcd 3.5 etcd.go).
-    Role.SERVER: (Usage.SERVER_AUTH, Usage.CLIENT_AUTH),
-    Role.PEER: (Usage.SERVER_AUTH, Usage.CLIENT_AUTH),
-    Role.CLIENT: (Usage.CLIENT_AUTH,),
-}
+DEFAULT_CN: Final = {Role.SERVER: "etcd-server", Role.PEER: "etcd-peer", Role.CLIENT: "etcd-client"}
 _RSA: Final = (KeyType.RSA_2048, KeyType.RSA_3072, KeyType.RSA_4096)
 
 Templates = dict[Role, CertificatePlan]
@@ -52,7 +55,7 @@ def identities(topology: Topology) -> tuple[tuple[str, str], ...]:
     With `[tls.cfssl]` the first one's CN is in a file: take it from the plan.
     """
     tls = topology.tls
-    client = _CN[Role.CLIENT] if tls.client.cn is None else tls.client.cn
+    client = DEFAULT_CN[Role.CLIENT] if tls.client.cn is None else tls.client.cn
     named = ((table.name, table.name if table.cn is None else table.cn) for table in tls.identity)
     return ((CLIENT, client), *named, (GATEWAY, ""))
 
@@ -69,7 +72,7 @@ def problems(topology: Topology) -> list[Problem]:
     return [
         *((f"tls.subject.{part}", why) for part, why in subject_problems(tls.subject)),
         *_authority_problems(tls),
-        *(problem for role in _AUTH for problem in _leaf_problems(tls, role)),
+        *(problem for role in AUTHENTICATION for problem in _leaf_problems(tls, role)),
         *_identity_problems(topology),
         *(_cfssl_problems(tls, tls.cfssl) if tls.cfssl is not None else ()),
     ]
@@ -85,7 +88,7 @@ def plan_pki(topology: Topology, directory: Path, base: Path) -> PkiPlan:
     wrong: list[str] = []
     authority = _authority(topology, base, wrong)
     if tls.cfssl is None:
-        templates = {role: _template(tls, role, authority) for role in _AUTH}
+        templates = {role: _template(tls, role, authority) for role in AUTHENTICATION}
     else:
         templates = _cfssl_templates(tls.cfssl, base, wrong)
         wrong += _uncovered(topology, tls.cfssl, templates)
@@ -98,7 +101,7 @@ def plan_pki(topology: Topology, directory: Path, base: Path) -> PkiPlan:
 def usages(role: Role, key: KeyType) -> tuple[Usage, ...]:
     """What a leaf of `role` may be used for. Only RSA keys can encipher another key."""
     encipherment = (Usage.KEY_ENCIPHERMENT,) if key in _RSA else ()
-    return (Usage.SIGNING, *encipherment, *_AUTH[role])
+    return (Usage.SIGNING, *encipherment, *AUTHENTICATION[role])
 
 
 def _authority(topology: Topology, base: Path, wrong: list[str]) -> AuthorityPlan:
@@ -115,16 +118,14 @@ def _authority(topology: Topology, base: Path, wrong: list[str]) -> AuthorityPla
         )
     if tls.cfssl is not None and tls.cfssl.ca is not None:
         try:
-            request = cfssl.read_request(base / tls.cfssl.ca)
+            return cfssl.authority(base / tls.cfssl.ca)
         except TopologyError as error:
             wrong += error.problems
-        else:
-            return AuthorityPlan(subject=request.subject, key=request.key, lifetime_s=request.lifetime_s)
     cn = f"etcdlab {topology.name} CA" if table.cn is None else table.cn
     return AuthorityPlan(
         subject=msgspec.structs.replace(tls.subject, CN=cn),
         key=table.key or tls.key,
-        lifetime_s=table.lifetime or CA_LIFETIME,
+        lifetime_s=float(table.lifetime or CA_LIFETIME),
     )
 
 
@@ -136,11 +137,11 @@ def _template(tls: TlsTable, role: Role, authority: AuthorityPlan) -> Certificat
     return CertificatePlan(
         stem="",
         role=role,
-        subject=msgspec.structs.replace(tls.subject, CN=_CN[role] if table.cn is None else table.cn),
+        subject=msgspec.structs.replace(tls.subject, CN=DEFAULT_CN[role] if table.cn is None else table.cn),
         hosts=table.hosts,
         usages=usages(role, key),
         key=key,
-        lifetime_s=table.lifetime or min(LEAF_LIFETIME, longest),
+        lifetime_s=float(table.lifetime or min(LEAF_LIFETIME, longest)),
     )
 
 
@@ -153,7 +154,7 @@ def _cfssl_templates(table: CfsslTable, base: Path, wrong: list[str]) -> Templat
     templates: Templates = {}
     for role, (request_file, profile_name) in files.items():
         try:
-            templates[role] = cfssl_template(role, base / request_file, base / table.config, profile_name)
+            templates[role] = cfssl.leaf(role, base / request_file, base / table.config, profile_name)
         except TopologyError as error:
             # Peers may read the same files as servers: say it once.
             wrong += [problem for problem in error.problems if problem not in wrong]
@@ -167,35 +168,6 @@ def _uncovered(topology: Topology, table: CfsslTable, templates: Templates) -> l
         if name is not None and role in templates and not covers(templates[role].hosts, host):
             wrong.append(f"{name}: hosts: lacks {host}, at which members are dialled (etcd.advertise_host)")
     return wrong
-
-
-def cfssl_template(role: Role, request_file: Path, config_file: Path, profile_name: str) -> CertificatePlan:
-    """A leaf as cfssl's files say, its stem left empty. Raises TopologyError with all that is wrong in both files."""
-    wrong: list[str] = []
-    request = profile = None
-    try:
-        request = cfssl.read_request(request_file)
-        wrong += [f"{request_file}: hosts: {why}" for host in request.hosts if (why := host_problem(host))]
-        wrong += [f"{request_file}: {part}: {why}" for part, why in subject_problems(request.subject)]
-    except TopologyError as error:
-        wrong += error.problems
-    try:
-        profile = cfssl.read_profile(config_file, profile_name)
-        if missing := [usage.value for usage in _AUTH[role] if usage not in profile.usages]:
-            wrong.append(f"{config_file}: profile {profile_name}: a {role.value} leaf also needs {', '.join(missing)}")
-    except TopologyError as error:
-        wrong += error.problems
-    if wrong or request is None or profile is None:
-        raise TopologyError(wrong)
-    return CertificatePlan(
-        stem="",
-        role=role,
-        subject=request.subject,
-        hosts=request.hosts,
-        usages=profile.usages,
-        key=request.key,
-        lifetime_s=profile.lifetime_s,
-    )
 
 
 def _member_leaves(topology: Topology, templates: Templates) -> Iterator[CertificatePlan]:
@@ -221,7 +193,7 @@ def _client_leaves(topology: Topology, template: CertificatePlan) -> Iterator[Ce
     yield msgspec.structs.replace(template, stem=CLIENT)
     for (name, cn), table in zip(identities(topology)[1:-1], topology.tls.identity, strict=True):
         subject = msgspec.structs.replace(template.subject, CN=cn)
-        lifetime = table.lifetime or template.lifetime_s
+        lifetime = float(table.lifetime or template.lifetime_s)
         yield msgspec.structs.replace(template, stem=name, subject=subject, lifetime_s=lifetime)
     subject = msgspec.structs.replace(template.subject, CN="")
     if subject == Subject():

@@ -12,9 +12,9 @@ from typing import Final
 import msgspec
 
 from etcdlab.errors import CertificateError
-from etcdlab.model.certificate import CertificatePlan, PkiPlan
+from etcdlab.model.certificate import AuthorityPlan, CertificatePlan, PkiPlan
 from etcdlab.pki.authority import Authority, Issued, make_authority, make_keys
-from etcdlab.pki.files import AUTHORITY, certificate_file, key_file, request_file
+from etcdlab.pki.files import AUTHORITY, all_files, certificate_file, key_file, request_file
 
 _PUBLIC: Final = 0o644
 _SECRET: Final = 0o600
@@ -49,6 +49,16 @@ def create(plan: PkiPlan) -> None:
         write(directory, leaf.stem, authority.issue(leaf, key, at=now))
 
 
+def make_ca(directory: Path, plan: AuthorityPlan, *, replace: bool = False) -> Issued:
+    """Make a CA in `directory`. Raises CertificateError if there is one (unless `replace`)."""
+    if not replace:
+        refuse_to_overwrite(directory, AUTHORITY)
+    issued = make_authority(plan, make_keys([plan.key])[0], at=datetime.datetime.now(datetime.UTC))
+    make_directory(directory)
+    write(directory, AUTHORITY, issued, replace=replace)
+    return issued
+
+
 def within(leaf: CertificatePlan, authority: Authority, *, at: datetime.datetime) -> CertificatePlan:
     """`leaf`, made short enough to end with its CA. Raises CertificateError if the CA has expired."""
     left = (authority.end - at).total_seconds()
@@ -67,23 +77,18 @@ def make_directory(directory: Path) -> None:
 
 def write(directory: Path, stem: str, issued: Issued, *, replace: bool = False) -> None:
     """Write the three files of a certificate. Raises CertificateError if one exists (unless `replace`)."""
-    paths = (key_file(directory, stem), certificate_file(directory, stem), request_file(directory, stem))
     if not replace:
-        refuse_to_overwrite(*paths)
-    # The key first: whoever watches for the certificate finds its key there.
-    for path, content, mode in zip(
-        paths,
-        (issued.key_pem, issued.certificate_pem, issued.request_pem),
-        (_SECRET, _PUBLIC, _PUBLIC),
-        strict=True,
-    ):
-        _write(path, content, mode=mode, replace=replace)
+        refuse_to_overwrite(directory, stem)
+    # The key first: whoever waits for the certificate finds its key there.
+    _write(key_file(directory, stem), issued.key_pem, mode=_SECRET, replace=replace)
+    _write(certificate_file(directory, stem), issued.certificate_pem, mode=_PUBLIC, replace=replace)
+    _write(request_file(directory, stem), issued.request_pem, mode=_PUBLIC, replace=replace)
 
 
-def refuse_to_overwrite(*paths: Path) -> None:
-    """Raise CertificateError if any of `paths` exists."""
-    if there := [str(path) for path in paths if path.exists()]:
-        raise CertificateError(f"already there: {', '.join(there)}", hint="Remove them, or choose another directory.")
+def refuse_to_overwrite(directory: Path, stem: str) -> None:
+    """Raise CertificateError if any of a certificate's files exists."""
+    if there := [str(path) for path in all_files(directory, stem) if path.exists()]:
+        raise CertificateError(f"already there: {', '.join(there)}", hint="Choose another directory, or --force.")
 
 
 def _write(path: Path, content: bytes, *, mode: int, replace: bool) -> None:
