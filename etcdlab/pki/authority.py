@@ -142,8 +142,8 @@ def make_authority(plan: AuthorityPlan, key: PrivateKey, *, at: datetime.datetim
 def make_keys(kinds: Sequence[KeyType]) -> list[PrivateKey]:
     """One new private key for each kind, in that order.
 
-    RSA keys take 0.1 s (2048) to 1 s (4096) each, so they are made in parallel: OpenSSL runs without the interpreter's
-    lock (8 RSA-3072 on two cores: 0.98 s instead of 1.45 s). A P-256 key takes 30 µs, less than handing it to a thread.
+    An RSA-4096 key takes 0.35 to 1.1 s, so RSA keys are made in parallel: OpenSSL works without the interpreter's lock
+    (8 RSA-3072 on two cores: 0.98 s instead of 1.45 s). A P-256 key takes 30 µs, less than handing it to a thread.
     """
     rsa_kinds = [kind for kind in kinds if kind in _RSA_BITS]
     if not rsa_kinds:

@@ -1,7 +1,7 @@
 """What a certificate says, and whether it is good for a purpose: each check by itself, with its reason.
 
 The rules are Go's, since etcd is what has to accept the certificate. `cryptography.x509.verification` is not used: it
-says yes or no for the whole, and applies the Web's profile, which refuses CAs and leaves that Go accepts.
+says yes or no for the whole, and refuses a client's leaf without a SAN, which is what etcd's clients have.
 Name constraints are not looked at.
 """
 

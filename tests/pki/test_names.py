@@ -10,7 +10,21 @@ def test_a_host_is_an_address_or_a_name(host):
 
 
 @pytest.mark.parametrize(
-    "host", ["", "a b", "https://a", "a:2379", "127.0.0.1:2379", "-a", "a..b", "ä.example", "*", "a.*.b", "a" * 64]
+    "host",
+    [
+        "",
+        "a b",
+        "https://a",
+        "a:2379",
+        "127.0.0.1:2379",
+        "-a",
+        "a..b",
+        "ä.example",
+        "*",
+        "a.*.b",
+        "a" * 64,
+        "a." * 126 + "ab",
+    ],
 )
 def test_what_is_no_host(host):
     assert repr(host) in host_problem(host)

@@ -97,6 +97,14 @@ def test_nothing_is_overwritten(tmp_path):
     assert {path: path.read_bytes() for path in (tmp_path / "pki").iterdir()} == before
 
 
+def test_a_key_is_not_written_through_a_link_that_someone_left(tmp_path):
+    (tmp_path / "pki").mkdir()
+    (tmp_path / "pki" / "ca-key.pem").symlink_to(tmp_path / "elsewhere.pem")
+    with pytest.raises(CertificateError, match=r"ca-key\.pem cannot be written: File exists"):
+        store.create(default_plan(tmp_path / "pki"))
+    assert not (tmp_path / "elsewhere.pem").exists()
+
+
 def test_a_replacement_leaves_nothing_else_behind(tmp_path):
     plan = AuthorityPlan(subject=Subject(CN="x"), key=KeyType.ECDSA_P256, lifetime_s=1000)
     first = store.make_ca(tmp_path / "pki", plan)
