@@ -108,3 +108,14 @@ class ControlError(EtcdlabError):
     """The control socket was reached but its answer could not be used."""
 
     code = "control"
+
+
+def by_code(code: str) -> type[EtcdlabError]:
+    """The class whose `code` this is, for an error that came over a socket or a pipe; EtcdlabError if none is."""
+    pending = [EtcdlabError]
+    while pending:
+        kind = pending.pop()
+        if kind.code == code:
+            return kind
+        pending += kind.__subclasses__()
+    return EtcdlabError

@@ -7,7 +7,9 @@ that of a pid in a file.
 import contextlib
 import fcntl
 import os
+import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +29,13 @@ def home() -> Path:
     import platformdirs  # 20 ms that a user of $ETCDLAB_HOME does not pay
 
     return platformdirs.user_state_path("etcdlab")
+
+
+def runtime_directory() -> Path:
+    """Where a control socket goes whose path in the lab's directory would be too long. A short path of this user's."""
+    import platformdirs
+
+    return platformdirs.user_runtime_path("etcdlab")
 
 
 class LabDirectory:
@@ -56,18 +65,65 @@ class LabDirectory:
         return self.plan.is_file()
 
     def is_running(self) -> bool:
-        """Whether a daemon holds this lab."""
+        """Whether a daemon (or a command that is about to start one) holds this lab."""
         try:
-            descriptor = os.open(self.lock, os.O_RDWR)
+            descriptor = os.open(self.lock, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
             return False
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
         finally:
             os.close(descriptor)
         return False
+
+    def acquire(self) -> int | None:
+        """Hold this lab, making its directory (0700) if needed; the descriptor of the lock, or None if it is held.
+
+        The lock lasts until every copy of the descriptor is closed: a daemon that inherits it holds the lab alone.
+        """
+        while True:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            try:
+                descriptor = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            except FileNotFoundError:
+                continue  # a purge removed the directory meanwhile
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # A purge may have removed the file between the two calls: then this lock would guard nothing.
+                if self.lock.exists() and os.path.samestat(os.fstat(descriptor), self.lock.stat()):
+                    return descriptor
+            except BlockingIOError:
+                os.close(descriptor)
+                return None
+            os.close(descriptor)
+
+    def wait_released(self, timeout_s: float) -> bool:
+        """Wait until no daemon holds this lab; False when `timeout_s` seconds were not enough."""
+        try:
+            descriptor = os.open(self.lock, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return True
+        # flock has no bound of its own, and the kernel wakes a waiter at once: so a thread waits, and we wait for it.
+        waiter = threading.Thread(target=fcntl.flock, args=(descriptor, fcntl.LOCK_SH), daemon=True)
+        waiter.start()
+        waiter.join(timeout_s)
+        if waiter.is_alive():
+            return False
+        os.close(descriptor)
+        return True
+
+    def purge(self, plan: Plan | None) -> None:
+        """Remove the lab: its directory, and what it put elsewhere (data directories, a socket). Hold the lock."""
+        for node in plan.nodes if plan else ():
+            if not Path(node.data_dir).is_relative_to(self.path):
+                shutil.rmtree(Path(node.data_dir) / "member", ignore_errors=True)
+                with contextlib.suppress(OSError):
+                    Path(node.data_dir).rmdir()
+        if plan:
+            Path(plan.socket).unlink(missing_ok=True)
+        shutil.rmtree(self.path, ignore_errors=True)
 
     def load_plan(self) -> Plan:
         """Read `plan.json`. Raises NotRunningError when there is no lab, LabStateError when it cannot be read."""

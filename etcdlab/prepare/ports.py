@@ -1,0 +1,102 @@
+"""TCP ports on loopback: chosen below the ephemeral range, held until etcd binds them, and who holds a taken one.
+
+A port is held by a socket that is bound but does not listen. The kernel then refuses the port to anyone who binds it
+exclusively, as every chooser here does, but not to etcd, which (as all Go listeners) sets SO_REUSEADDR. So a
+reservation works across processes and users, and dies with the process that made it, with no file to go stale.
+"""
+
+import random
+import socket
+import sys
+from collections.abc import Collection
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from etcdlab.errors import PortTakenError
+
+LOWEST: Final = 20000
+DEFAULT_EPHEMERAL_START: Final = 32768
+LOOPBACK: Final = "127.0.0.1"
+
+
+class Ports:
+    """The ports of a lab that is being planned. A context manager: the reservations end with the block."""
+
+    def __init__(self, *, avoid: Collection[int] = ()) -> None:
+        self._taken = set(avoid)
+        self._sockets: list[socket.socket] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for held in self._sockets:
+            held.close()
+
+    def choose(self) -> int:
+        """A free port below the ephemeral range, held from now on. Raises PortTakenError when there is none."""
+        candidates = list(range(LOWEST, max(ephemeral_start(), LOWEST + 1000)))
+        random.shuffle(candidates)
+        for port in candidates:
+            if port not in self._taken and self._hold(port, exclusively=True):
+                return port
+        raise PortTakenError(
+            f"no port between {candidates and min(candidates)} and {max(candidates)} is free on {LOOPBACK}",
+            hint="`etcdlab doctor` lists leftovers of dead labs; or give the ports in the topology.",
+        )
+
+    def claim(self, port: int) -> int:
+        """Hold a port that the topology names. Raises PortTakenError naming the process that has it."""
+        # Not exclusively: connections in TIME_WAIT of a lab that just stopped would refuse its own port for a minute.
+        if not self._hold(port, exclusively=False):
+            raise PortTakenError(
+                f"port {port} on {LOOPBACK} is taken by {holder(port)}",
+                hint="Stop that process, or give another port in the topology (or none: then one is chosen).",
+            )
+        return port
+
+    def _hold(self, port: int, *, exclusively: bool) -> bool:
+        held = socket.socket()
+        try:
+            if not exclusively:
+                held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            held.bind((LOOPBACK, port))
+        except OSError:
+            held.close()
+            return False
+        self._taken.add(port)
+        if sys.platform == "linux":
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._sockets.append(held)
+        else:
+            held.close()  # elsewhere a bound socket would keep etcd out as well
+        return True
+
+
+def ephemeral_start() -> int:
+    """The first port that the kernel gives out by itself: any below stays free between choosing and binding."""
+    try:
+        return int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    except OSError:
+        return DEFAULT_EPHEMERAL_START
+
+
+def holder(port: int) -> str:
+    """Who listens on a port, for a message: "etcd (pid 4711)", or why that cannot be told."""
+    import psutil  # 25 ms that only this message needs
+
+    try:
+        for connection in psutil.net_connections("tcp"):
+            if (
+                connection.status == psutil.CONN_LISTEN
+                and connection.laddr
+                and connection.laddr.port == port
+                and connection.pid
+            ):
+                return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
+    except psutil.Error:
+        pass
+    return "another process (of another user, or in another container)"

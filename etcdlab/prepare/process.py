@@ -1,0 +1,107 @@
+"""Which process is it: a pid with the start time and boot that make it unique, and signals that cannot go astray.
+
+Pids are reused; nothing here acts on a pid whose start time differs from the one recorded.
+"""
+
+import contextlib
+import functools
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Final, Self
+
+import msgspec
+
+from etcdlab.prepare.labdir import replace_file
+
+RECORD: Final = "process.json"
+_STARTTIME_FIELD = 19  # field 22 of proc(5)'s stat, counted from the state, which is field 3
+
+
+class ProcessIdentity(msgspec.Struct, frozen=True, kw_only=True):
+    """One process for ever: `start_time` is in the system's own ticks since `boot`, immune to clock changes."""
+
+    pid: int
+    start_time: int
+    boot: str
+
+
+class ProcessRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """`process.json` in a member's directory: what it takes to find, end or adopt an incarnation.
+
+    `spawned_s` is the system's monotonic clock; `log_start` the size in bytes of the member's log at the spawn.
+    """
+
+    identity: ProcessIdentity
+    spawned_s: float
+    log_start: int
+
+    def save(self, directory: Path) -> None:
+        """Write the record, atomically."""
+        replace_file(directory / RECORD, msgspec.json.encode(self))
+
+    @classmethod
+    def of_living(cls, directory: Path) -> Self | None:
+        """The record of a process that still runs; None when there is none, or none that can be read."""
+        try:
+            record = msgspec.json.decode((directory / RECORD).read_bytes(), type=cls)
+        except (OSError, msgspec.DecodeError):
+            return None
+        return record if is_alive(record.identity) else None
+
+
+def identify(pid: int) -> ProcessIdentity | None:
+    """The identity of the live process with this pid; None when there is none (a zombie is none)."""
+    if sys.platform == "linux":
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_bytes()
+        except OSError:
+            return None
+        state, *fields = stat[stat.rindex(b")") + 2 :].split()
+        if state in (b"Z", b"X"):
+            return None
+        return ProcessIdentity(pid=pid, start_time=int(fields[_STARTTIME_FIELD - 1]), boot=_boot_id())
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
+            return None
+        return ProcessIdentity(pid=pid, start_time=int(process.create_time() * 1e6), boot="")
+    except psutil.Error:
+        return None
+
+
+def is_alive(identity: ProcessIdentity) -> bool:
+    """Whether exactly this process still runs."""
+    return identify(identity.pid) == identity
+
+
+def send_signal(identity: ProcessIdentity, number: signal.Signals) -> bool:
+    """Signal exactly this process; False when it is gone. Raises PermissionError as `os.kill` does."""
+    if sys.platform == "linux":
+        try:
+            descriptor = os.pidfd_open(identity.pid)
+        except ProcessLookupError:
+            return False
+        try:
+            # The descriptor pins the process: if the identity matches now, the signal cannot reach another.
+            if not is_alive(identity):
+                return False
+            signal.pidfd_send_signal(descriptor, number)
+        except ProcessLookupError:
+            return False
+        finally:
+            os.close(descriptor)
+        return True
+    if is_alive(identity):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(identity.pid, number)
+            return True
+    return False
+
+
+@functools.cache
+def _boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
