@@ -1,0 +1,162 @@
+"""The daemon of one lab: composition root, signals, boot, shutdown.
+
+Started by `etcdlab.launch` as `python -m etcdlab.daemon DIRECTORY`, with the lab's lock among its inherited
+descriptors. The nursery tree is the architecture:
+
+    services: signals, control socket, boot's progress     outlive the members: `status` answers during shutdown
+      members: a task for each, their logs, their health
+
+It begins to import while the plan is still being made, and waits for one line on standard input before it acts; the
+end of that input without a line means that there is nothing to do. Its reports go to standard output until the last
+word; from then on it is alone. With `--tied` it ends when its standard input does, that is, when its owner dies.
+"""
+
+import importlib
+import logging
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import msgspec
+import trio
+
+from etcdlab.control.listener import bind
+from etcdlab.errors import BootError, EtcdlabError
+from etcdlab.model.report import Failed, Go, Progress, Ready, Report
+from etcdlab.prepare.labdir import LabDirectory
+from etcdlab.runtime.cluster import Cluster
+from etcdlab.runtime.journal import Journal
+
+logger = logging.getLogger("etcdlab.daemon")
+
+
+class Reporter:
+    """Tells the launcher what happens, until the last word. A launcher that is gone is not missed."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor: int | None = descriptor
+
+    def say(self, report: Report) -> None:
+        """Send one line; the last word ends the stream."""
+        if self._descriptor is None:
+            return
+        try:
+            os.write(self._descriptor, msgspec.json.encode(report) + b"\n")
+        except OSError:
+            self._close()
+        if not isinstance(report, Progress):
+            self._close()
+
+    def _close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+async def run(directory: LabDirectory, reporter: Reporter, *, boot_s: float, tied: bool) -> bool:
+    """Boot the lab and keep it until it is asked to end. Whether it booted."""
+    plan = directory.load_plan()
+    listener = bind(plan.socket)
+    journal = Journal(directory.events)
+    cluster = Cluster(directory, plan, journal)
+    ended = trio.Event()
+    async with trio.open_nursery() as services:
+        services.start_soon(watch_signals, cluster)
+        if tied:
+            services.start_soon(watch_owner, cluster)
+        services.start_soon(report_progress, journal, reporter)
+        async with trio.open_nursery() as control:
+            control.start_soon(serve_control, cluster, listener, ended)
+            booted = await supervise(cluster, reporter, boot_s=boot_s)
+            ended.set()
+        services.cancel_scope.cancel()
+    journal.close()
+    if cluster.purge:
+        await trio.to_thread.run_sync(directory.purge, cluster.plan)
+    return booted
+
+
+async def supervise(cluster: Cluster, reporter: Reporter, *, boot_s: float) -> bool:
+    """Run the members from boot to the end that somebody asked for. Whether they booted."""
+    async with trio.open_nursery() as members:
+        await members.start(cluster.run)
+        booted = await boot(cluster, reporter, boot_s=boot_s)
+        if booted:
+            await cluster.shutdown_requested.wait()
+        await cluster.stop_all(at_once=cluster.purge or not booted)
+        members.cancel_scope.cancel()
+    return booted
+
+
+async def boot(cluster: Cluster, reporter: Reporter, *, boot_s: float) -> bool:
+    """Boot the members and say the last word; False when that failed or the lab was asked to end meanwhile."""
+    booted = False
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(cancel_on, cluster.shutdown_requested, nursery.cancel_scope)
+        try:
+            reporter.say(Ready(status=await cluster.boot(boot_s=boot_s)))
+            booted = True
+        except EtcdlabError as error:
+            log_tail = error.log_tail if isinstance(error, BootError) else ()
+            reporter.say(Failed(code=error.code, message=error.message, hint=error.hint, log_tail=log_tail))
+        nursery.cancel_scope.cancel()
+    return booted
+
+
+async def cancel_on(event: trio.Event, scope: trio.CancelScope) -> None:
+    """Cancel `scope` when `event` is set."""
+    await event.wait()
+    scope.cancel()
+
+
+async def watch_signals(cluster: Cluster) -> None:
+    """SIGTERM and SIGINT ask for the end, a second one for a quick end; SIGHUP (a terminal closed) is ignored."""
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        async for number in signals:
+            if number == signal.SIGHUP:
+                continue
+            if cluster.shutdown_requested.is_set():
+                cluster.kill_all()
+            cluster.request_shutdown(purge=False)
+
+
+async def watch_owner(cluster: Cluster) -> None:
+    """Ask for the end when the process that holds the other end of our standard input is gone."""
+    async with trio.lowlevel.FdStream(os.dup(0)) as owner:
+        while await owner.receive_some():
+            pass
+    cluster.request_shutdown(purge=False)
+
+
+async def serve_control(cluster: Cluster, listener: socket.socket, ended: trio.Event) -> None:
+    """Import and run the control server. The import costs 250 ms of CPU: in a thread, while the members boot."""
+    server = await trio.to_thread.run_sync(importlib.import_module, "etcdlab.control.server")
+    await server.serve(cluster, listener, shutdown=ended)
+
+
+async def report_progress(journal: Journal, reporter: Reporter) -> None:
+    """Tell the launcher what the journal is told."""
+    async for event in journal.events(since=journal.sequence, follow=True):
+        reporter.say(Progress(event=event))
+
+
+def main() -> None:
+    """`python -m etcdlab.daemon DIRECTORY [--tied]`."""
+    directory = LabDirectory(Path(sys.argv[1]))
+    line = sys.stdin.buffer.readline()
+    if not line:
+        return
+    go = msgspec.json.decode(line, type=Go)
+    reporter = Reporter(os.dup(sys.stdout.fileno()))
+    log = os.open(directory.daemon_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    for descriptor in (sys.stdout.fileno(), sys.stderr.fileno()):
+        os.dup2(log, descriptor)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    booted = trio.run(lambda: run(directory, reporter, boot_s=go.boot_s, tied="--tied" in sys.argv[2:]))
+    sys.exit(0 if booted else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""One member's process: spawned here, or adopted from a daemon that died. Both can be waited for and signalled.
+
+A member outlives its daemon: its output goes to a file, it leads its own session, and nothing here kills it when a
+task is cancelled. Decision and measurements: CONTRIBUTING.md, "Members outlive the daemon".
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final, Protocol
+
+import trio
+
+from etcdlab.prepare.process import ProcessIdentity, identify, is_alive, send_signal
+
+LOG_MODE: Final = 0o600
+POLL_S: Final = 0.1
+"""Seconds between looks at an adopted process where there is no pidfd (macOS)."""
+
+
+class MemberProcess(Protocol):
+    """A running member."""
+
+    identity: ProcessIdentity
+
+    async def wait(self) -> int | None:
+        """Wait for the end: the exit code as in `subprocess`, or None when it cannot be known."""
+
+
+class ChildProcess:
+    """A process that this daemon started; its log lines begin at byte `log_start` of the log."""
+
+    def __init__(self, process: trio.Process, identity: ProcessIdentity, *, log_start: int) -> None:
+        self._process = process
+        self.identity = identity
+        self.log_start = log_start
+
+    async def wait(self) -> int:
+        """Wait for the end and reap it."""
+        return await self._process.wait()
+
+
+class AdoptedProcess:
+    """A process that an earlier daemon of this lab started. Its parent reaps it, so its exit code stays unknown."""
+
+    def __init__(self, identity: ProcessIdentity) -> None:
+        self.identity = identity
+
+    async def wait(self) -> None:
+        """Wait for the end: at once on Linux (pidfd), within POLL_S elsewhere."""
+        if sys.platform == "linux":
+            try:
+                descriptor = os.pidfd_open(self.identity.pid)
+            except ProcessLookupError:
+                return
+            try:
+                if is_alive(self.identity):
+                    await trio.lowlevel.wait_readable(descriptor)
+            finally:
+                os.close(descriptor)
+            return
+        while is_alive(self.identity):  # noqa: ASYNC110 - the system has nothing to wait for
+            await trio.sleep(POLL_S)
+
+
+async def spawn(argv: Sequence[str], *, env: Mapping[str, str], directory: Path, log: Path) -> ChildProcess:
+    """Start a member with its output appended to `log`. Raises OSError when the binary cannot be run."""
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, LOG_MODE)
+    try:
+        log_start = os.fstat(descriptor).st_size
+        process = await trio.lowlevel.open_process(
+            list(argv),
+            stdin=subprocess.DEVNULL,
+            stdout=descriptor,
+            stderr=descriptor,
+            cwd=directory,
+            env=member_environment(os.environ, env),
+            start_new_session=True,
+        )
+    finally:
+        os.close(descriptor)
+    # An exited child is a zombie until waited for, and has no identity: any will do, since no signal can reach it.
+    identity = identify(process.pid) or ProcessIdentity(pid=process.pid, start_time=0, boot="")
+    return ChildProcess(process, identity, log_start=log_start)
+
+
+def signal_member(process: MemberProcess, number: signal.Signals) -> None:
+    """Signal a member; nothing happens when it is already gone."""
+    send_signal(process.identity, number)
+
+
+def member_environment(inherited: Mapping[str, str], extra: Mapping[str, str]) -> dict[str, str]:
+    """What a member sees of our environment. An ETCD_ variable that repeats a flag is fatal, a proxy diverts peers."""
+    kept = {
+        name: value
+        for name, value in inherited.items()
+        if not name.startswith(("ETCD_", "ETCDCTL_")) and not name.lower().endswith("_proxy")
+    }
+    return kept | dict(extra)

@@ -1,0 +1,78 @@
+"""The lab's journal: events appended to `events.jsonl` as they happen, and handed to whoever follows."""
+
+import os
+import time
+from collections.abc import AsyncGenerator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from etcdlab.model.event import Event, EventKind
+from etcdlab.runtime.broadcast import Broadcast
+
+FOLLOWER_BACKLOG: Final = 1000
+"""Events that a follower may fall behind before it is dropped; it can come back with the last `seq` it saw."""
+
+
+def now_text() -> str:
+    """The wall clock as the journal writes it: ISO 8601, UTC, microseconds."""
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+class Journal:
+    """The only writer of a lab's events; `sequence` is the last one's `seq`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.sequence = _last_sequence(path)
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._live = Broadcast[Event](FOLLOWER_BACKLOG)
+
+    def emit(self, kind: EventKind, node: str | None = None, **detail: Any) -> Event:
+        """Append an event and hand it to the followers. A line is one write, so that a reader sees no half of it."""
+        self.sequence += 1
+        event = Event(
+            seq=self.sequence, time=now_text(), monotonic_s=time.monotonic(), kind=kind, node=node, detail=detail
+        )
+        os.write(self._descriptor, msgspec.json.encode(event) + b"\n")
+        self._live.publish(event)
+        return event
+
+    async def events(self, *, since: int, follow: bool) -> AsyncGenerator[Event, None]:
+        """Events with `seq` above `since`: those written, then (`follow`) those to come, without a gap."""
+        with self._live.follow() as live:
+            for event in read(self._path):
+                if event.seq > since:
+                    since = event.seq
+                    yield event
+            if follow:
+                async for event in live:
+                    if event.seq > since:
+                        yield event
+
+    def close(self) -> None:
+        """End all followers and close the file."""
+        self._live.close()
+        os.close(self._descriptor)
+
+
+def read(path: Path) -> list[Event]:
+    """The events of a journal file; a line that a crash cut short is left out."""
+    events = []
+    with path.open("rb") as file:
+        for line in file:
+            try:
+                events.append(msgspec.json.decode(line, type=Event))
+            except msgspec.DecodeError:
+                continue
+    return events
+
+
+def _last_sequence(path: Path) -> int:
+    try:
+        events = read(path)
+    except FileNotFoundError:
+        return 0
+    return events[-1].seq if events else 0

@@ -1,0 +1,249 @@
+"""One member over its incarnations: spawn, wait, judge, back off, again.
+
+The member's task is the only writer of its state. What was asked (`start`, `stop`) and what happened (the process
+ended) meet here and nowhere else.
+"""
+
+import signal
+import ssl
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from etcdlab.etcd import death, logfile
+from etcdlab.model.event import EventKind
+from etcdlab.model.exit import Exit, ExitReason
+from etcdlab.model.lifecycle import NodeEvent, NodeState, next_state
+from etcdlab.model.plan import NodePlan
+from etcdlab.model.restart import History, RestartRules, judge
+from etcdlab.prepare import ports
+from etcdlab.prepare.process import ProcessRecord
+from etcdlab.runtime.child import AdoptedProcess, MemberProcess, signal_member, spawn
+from etcdlab.runtime.health import wait_healthy
+from etcdlab.runtime.http import Endpoint
+from etcdlab.runtime.journal import Journal, now_text
+from etcdlab.runtime.usage import UsageMeter
+
+_DOWN: Final = (NodeState.STOPPED, NodeState.FAILED)
+
+
+class Node:
+    """A member's supervisor. `run` is its task; everything else may be called from other tasks."""
+
+    def __init__(
+        self,
+        plan: NodePlan,
+        *,
+        rules: RestartRules,
+        stop_s: float,
+        journal: Journal,
+        context: ssl.SSLContext | None,
+    ) -> None:
+        self.plan = plan
+        self.name = plan.name
+        self.state = NodeState.STOPPED
+        self.last_exit: Exit | None = None
+        self.restarts = 0
+        self.process: MemberProcess | None = None
+        self.paused = False
+        self.metrics = Endpoint(plan.metrics_url)
+        self.client = Endpoint(plan.client_url, context)
+        self.meter = UsageMeter()
+        self.serving_peers = trio.Event()
+        self._rules = rules
+        self._stop_s = stop_s
+        self._grace_s = stop_s
+        self._journal = journal
+        self._history = History()
+        self._healthy_at: float | None = None
+        self._record: ProcessRecord | None = None
+        self._wanted = trio.Event()
+        self._unwanted = trio.Event()
+        self._changed = trio.Event()
+        self._directory = Path(plan.directory)
+
+    @property
+    def uptime_s(self) -> float | None:
+        """Seconds since this incarnation was spawned, by whichever daemon; None when there is none."""
+        if self.process is None or self._record is None:
+            return None
+        return time.monotonic() - self._record.spawned_s
+
+    # What others ask for
+
+    def start(self) -> None:
+        """Ask for the member to run; FAILED and backing off members start at once. No effect when it runs."""
+        self._unwanted = trio.Event()
+        self._wanted.set()
+
+    def stop(self, *, grace_s: float | None = None) -> None:
+        """Ask for the member to stop; `wait_state` tells when it has.
+
+        `grace_s` is how long it gets between SIGTERM and SIGKILL, by default the plan's bound; 0 is SIGKILL at once.
+        """
+        self._grace_s = self._stop_s if grace_s is None else grace_s
+        self._wanted = trio.Event()
+        self._unwanted.set()
+
+    async def wait_settled(self) -> NodeState:
+        """Wait until the member is RUNNING, or down with nobody asking for more; return that state."""
+        return await self.wait_state(
+            lambda state: state is NodeState.RUNNING or (state in _DOWN and not self._wanted.is_set())
+        )
+
+    async def wait_state(self, accept: Callable[[NodeState], bool]) -> NodeState:
+        """Wait until `accept(state)`; return that state."""
+        while not accept(self.state):
+            await self._changed.wait()
+        return self.state
+
+    def signal(self, number: signal.Signals) -> None:
+        """Signal the member's process, if there is one, and keep `paused` true to what the signal does."""
+        if self.process is None:
+            return
+        signal_member(self.process, number)
+        if number is signal.SIGSTOP and not self.paused:
+            self.paused = True
+            self._journal.emit(EventKind.PAUSED, self.name)
+        elif number is signal.SIGCONT and self.paused:
+            self.paused = False
+            self._journal.emit(EventKind.RESUMED, self.name)
+
+    def replace_plan(self, plan: NodePlan) -> None:
+        """Take a changed plan; it is used from the next incarnation on."""
+        self.plan = plan
+
+    # The member's task
+
+    async def run(self) -> None:
+        """Supervise for ever: adopt what an earlier daemon left, then follow what is asked for."""
+        adopted = ProcessRecord.of_living(self._directory)
+        if adopted is not None:
+            self.start()
+        async with self.metrics, self.client:
+            while True:
+                await self._wanted.wait()
+                if not self._unwanted.is_set():  # it may have been stopped before this task came to run
+                    await self._keep_running(adopted)
+                adopted = None
+
+    async def _keep_running(self, adopted: ProcessRecord | None) -> None:
+        """Run incarnations until the member is stopped, gives up, or stays down by policy."""
+        while True:
+            self._apply(NodeEvent.START)
+            exit_ = await self._incarnation(adopted)
+            adopted = None
+            self.last_exit = exit_
+            self._journal.emit(
+                EventKind.EXITED, self.name, code=exit_.code, reason=exit_.reason.value, detail=exit_.detail
+            )
+            if exit_.reason is ExitReason.REQUESTED:
+                self._apply(NodeEvent.EXITED)
+                self._journal.emit(EventKind.STOPPED, self.name)
+                return
+            now = trio.current_time()
+            healthy_for_s = 0.0 if self._healthy_at is None else now - self._healthy_at
+            verdict = judge(self._rules, self._history, exit_, now=now, healthy_for_s=healthy_for_s)
+            self._history = verdict.history
+            if verdict.delay_s is None:
+                self._stay_down(exit_, verdict.why_not, failed=verdict.failed)
+                return
+            self._apply(NodeEvent.RETRY)
+            if not await self._back_off(verdict.delay_s):
+                self._apply(NodeEvent.STOP)
+                self._journal.emit(EventKind.STOPPED, self.name)
+                return
+            self.restarts += 1
+            self._journal.emit(EventKind.RESTARTED, self.name, restarts=self.restarts, delay_s=verdict.delay_s)
+
+    def _stay_down(self, exit_: Exit, why_not: str, *, failed: bool) -> None:
+        # An operator's `start` begins with a clean slate: otherwise a spent budget would fail it again at once.
+        self._history = History()
+        self._wanted = trio.Event()
+        self._apply(NodeEvent.GIVE_UP if failed else NodeEvent.EXITED)
+        kind = EventKind.FAILED if failed else EventKind.STOPPED
+        self._journal.emit(kind, self.name, why=why_not, reason=exit_.reason.value, remedy=exit_.remedy)
+
+    async def _back_off(self, delay_s: float) -> bool:
+        """Wait before a restart; True when it is to happen, False when the member was stopped meanwhile."""
+        with trio.move_on_after(delay_s):
+            await self._unwanted.wait()
+        return not self._unwanted.is_set()
+
+    async def _incarnation(self, adopted: ProcessRecord | None) -> Exit:
+        """One process from start to end, explained."""
+        self.paused = False
+        self._healthy_at = None
+        try:
+            process = await self._process(adopted)
+        except OSError as error:
+            explanation = death.binary_missing(self.plan.argv[0], error)
+            return Exit(
+                code=None,
+                reason=explanation.reason,
+                at=now_text(),
+                detail=explanation.detail,
+                remedy=explanation.remedy,
+            )
+        self.process = process
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._stop_when_unwanted, process)
+            nursery.start_soon(self._become_running)
+            code = await process.wait()
+            nursery.cancel_scope.cancel()
+        self.process = None
+        self.serving_peers = trio.Event()
+        # A member may end in the very tick in which it is asked to stop, before the task above has run.
+        if self._unwanted.is_set() and self.state is not NodeState.STOPPING:
+            self._apply(NodeEvent.STOP)
+        await self.metrics.aclose()
+        await self.client.aclose()
+        return await trio.to_thread.run_sync(self._explain, code, self.state is NodeState.STOPPING)
+
+    async def _process(self, adopted: ProcessRecord | None) -> MemberProcess:
+        if adopted is not None:
+            self._record = adopted
+            self._journal.emit(EventKind.ADOPTED, self.name, pid=adopted.identity.pid)
+            return AdoptedProcess(adopted.identity)
+        child = await spawn(
+            self.plan.argv, env=self.plan.env, directory=Path(self.plan.directory), log=Path(self.plan.log)
+        )
+        self._record = ProcessRecord(identity=child.identity, spawned_s=time.monotonic(), log_start=child.log_start)
+        self._record.save(self._directory)
+        self._journal.emit(EventKind.SPAWNED, self.name, pid=child.identity.pid)
+        return child
+
+    async def _become_running(self) -> None:
+        await wait_healthy(self.metrics)
+        if self.state is not NodeState.STARTING:
+            return  # asked to stop meanwhile
+        self._healthy_at = trio.current_time()
+        self._apply(NodeEvent.HEALTHY)
+        self._journal.emit(EventKind.READY, self.name)
+
+    async def _stop_when_unwanted(self, process: MemberProcess) -> None:
+        """SIGTERM, time to hand over leadership, then SIGKILL; a paused member is resumed so that it can obey."""
+        await self._unwanted.wait()
+        self._apply(NodeEvent.STOP)
+        if self._grace_s:
+            signal_member(process, signal.SIGTERM)
+            self.signal(signal.SIGCONT)
+            await trio.sleep(self._grace_s)
+        signal_member(process, signal.SIGKILL)
+
+    def _explain(self, code: int | None, requested: bool) -> Exit:
+        start = self._record.log_start if self._record else 0
+        lines = logfile.last_lines(Path(self.plan.log), death.LINES_WANTED, since=start)
+        why = death.why(code=code, lines=lines, requested=requested)
+        detail = why.detail
+        if why.port is not None:
+            detail = f"{detail}: port {why.port} is held by {ports.holder(why.port)}"
+        return Exit(code=code, reason=why.reason, at=now_text(), detail=detail, remedy=why.remedy)
+
+    def _apply(self, event: NodeEvent) -> None:
+        self.state = next_state(self.state, event)
+        self._changed.set()
+        self._changed = trio.Event()
