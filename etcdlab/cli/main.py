@@ -9,7 +9,28 @@ import click
 from etcdlab import __version__
 from etcdlab.cli.verb import run
 
-VERBS: Final[Mapping[str, str]] = {}
+VERBS: Final[Mapping[str, str]] = {
+    "init": "init:init",
+    "plan": "plan:plan",
+    "up": "up:up",
+    "status": "status:status",
+    "ls": "status:ls",
+    "start": "nodes:start",
+    "stop": "nodes:stop",
+    "restart": "nodes:restart",
+    "kill": "nodes:kill",
+    "pause": "nodes:pause",
+    "resume": "nodes:resume",
+    "logs": "logs:logs",
+    "events": "events:events",
+    "ctl": "ctl:ctl",
+    "env": "env:env",
+    "export": "export:export",
+    "pki": "pki:pki",
+    "etcd": "etcd:etcd",
+    "down": "down:down",
+    "completion": "completion_script:completion",
+}
 """Verb -> "module:attribute" in this package, in the order of `--help`."""
 
 

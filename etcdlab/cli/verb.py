@@ -8,12 +8,33 @@ from typing import Any
 import click
 
 from etcdlab.cli import render
+from etcdlab.cli.completion import complete_lab
 from etcdlab.cli.result import Result
 from etcdlab.errors import EtcdlabError, ExitStatus
+from etcdlab.model.units import Duration
 
 lab_option = click.option(
-    "--lab", metavar="NAME", help="The lab meant; else $ETCDLAB_LAB, else the only one running.", shell_complete=None
+    "--lab",
+    metavar="NAME",
+    help="The lab meant; else $ETCDLAB_LAB, else the only one running.",
+    shell_complete=complete_lab,
 )
+
+
+class DurationType(click.ParamType[float]):
+    """A length of time as topologies write it, or a bare number of seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Seconds. A click usage error says what is accepted."""
+        try:
+            return Duration.parse(float(value) if str(value).replace(".", "", 1).isdigit() else value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+DURATION = DurationType()
 
 
 class Verb(click.Command):
@@ -22,9 +43,7 @@ class Verb(click.Command):
     def __init__(self, *args: Any, example: str = "", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.example = example
-        self.params.append(
-            click.Option(["--json", "as_json"], is_flag=True, expose_value=False, help="Print one JSON object.")
-        )
+        self.params.append(click.Option(["--json", "as_json"], is_flag=True, help="Print one JSON object."))
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Show the example after the options, as it is to be typed."""

@@ -1,0 +1,29 @@
+"""`etcdlab down`: stop labs, and remove them if asked."""
+
+import click
+
+from etcdlab.cli.result import Result
+from etcdlab.cli.verb import lab_option, verb
+from etcdlab.errors import UsageError
+from etcdlab.lab import Lab
+from etcdlab.prepare.labdir import all_labs
+
+
+@verb("down", example="etcdlab down --purge")
+@lab_option
+@click.option("--purge", is_flag=True, help="Discard the data and the directory too; members are killed at once.")
+@click.option("--all", "every", is_flag=True, help="All labs.")
+def down(lab: str | None, purge: bool, every: bool) -> Result:
+    """Stop a lab: followers first, the leader last. `up` starts it again as it was, unless it was purged."""
+    if lab and every:
+        raise UsageError("--lab and --all exclude each other", hint="Name one lab, or stop them all.")
+    labs = [Lab(directory) for directory in all_labs()] if every else [Lab.attach(lab)]
+    stopped = {one.name: one.down(purge=purge) for one in labs}
+    data = [{"lab": name, "was_up": was_up, "purged": purge} for name, was_up in stopped.items()]
+    return Result(view=[_line(name, was_up, purge) for name, was_up in stopped.items()], data={"labs": data})
+
+
+def _line(name: str, was_up: bool, purge: bool) -> str:
+    if purge:
+        return f"lab {name} is stopped and removed" if was_up else f"lab {name} is removed"
+    return f"lab {name} is stopped" if was_up else f"lab {name} was stopped already"

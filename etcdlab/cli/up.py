@@ -1,0 +1,111 @@
+"""`etcdlab up`: bring a lab up, showing how it gets there."""
+
+import contextlib
+import signal
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Unpack
+
+import click
+
+from etcdlab import up as lab_up
+from etcdlab.cli import render
+from etcdlab.cli.result import Result, View
+from etcdlab.cli.status import status_view
+from etcdlab.cli.topology import TopologyOptions, read, topology_options
+from etcdlab.cli.verb import DURATION, verb
+from etcdlab.model.event import Event, EventKind
+from etcdlab.up import Outcome, Request, Started, Watcher
+
+if TYPE_CHECKING:
+    from etcdlab.etcd.install import Progress
+
+_TOLD = {
+    EventKind.SPAWNED: "started, pid {pid}",
+    EventKind.ADOPTED: "still running, adopted, pid {pid}",
+    EventKind.READY: "ready",
+    EventKind.EXITED: "ended: {detail}",
+    EventKind.RESTARTED: "started again",
+    EventKind.FAILED: "failed: {why}",
+}
+"""What a person is told of each event during boot."""
+
+
+@verb("up", example="etcdlab up three.toml --profile fast --timeout 30s")
+@topology_options
+@click.option("--timeout", type=DURATION, metavar="DURATION", help="Until ready.  [default: the topology's, 60s]")
+@click.option("--foreground", is_flag=True, help="Stay, and stop the lab on Ctrl-C or when this process ends.")
+@click.option("--keep", is_flag=True, help="If it fails, leave what was made for a look at it.")
+def up(timeout: float | None, foreground: bool, keep: bool, **options: Unpack[TopologyOptions]) -> Result:
+    """Start a lab and wait until it is ready: without FILE, three members with mutual TLS.
+
+    A lab that was stopped starts again as it was; one that runs is reported.
+    """
+    began = time.monotonic()
+    loaded = read(options)
+    request = Request(
+        topology=loaded.topology,
+        base=loaded.base,
+        explicit=any(options[name] for name in ("file", "nodes", "profile", "no_tls", "etcd")),
+        boot_s=timeout,
+        keep=keep,
+        tied=foreground,
+    )
+    with contextlib.ExitStack() as stack:
+        started = lab_up.up(request, Watcher(on_event=_tell, on_install=_installation_display(stack)))
+    if foreground and started.daemon is not None:
+        return Result(view=_foreground(started, began), warnings=loaded.warnings)
+    return Result(
+        view=_view(started, began),
+        data=started.status,
+        exit_status=started.status.verdict.exit_status,
+        warnings=loaded.warnings,
+    )
+
+
+def _view(started: Started, began: float) -> View:
+    name = started.status.lab
+    if started.outcome is Outcome.ALREADY_RUNNING:
+        yield f"lab {name} is running already"
+    else:
+        yield f"lab {name} is ready in {time.monotonic() - began:.2f} s"
+    yield from status_view(started.status)
+    yield f'Use it:  etcdlab ctl --lab {name} -- member list   or   eval "$(etcdlab env --lab {name})"'
+    yield f"Stop it: etcdlab down --lab {name}"
+
+
+def _foreground(started: Started, began: float) -> View:
+    """The view of a lab in the foreground: Ctrl-C (or SIGTERM) stops it, and this process waits for that."""
+    assert started.daemon is not None
+    yield from _view(started, began)
+    yield "In the foreground: Ctrl-C stops the lab."
+    daemon = started.daemon
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        daemon.wait()
+    except KeyboardInterrupt:
+        render.message("stopping …")
+        daemon.stop()
+        daemon.wait()
+    yield f"lab {started.status.lab} is stopped"
+
+
+def _installation_display(stack: contextlib.ExitStack) -> Callable[["Progress"], None]:
+    """Show an installation from when there is one: the display costs an import that most boots have no use for."""
+    show: Callable[[Progress], None] | None = None
+
+    def on_install(progress: "Progress") -> None:
+        nonlocal show
+        if show is None:
+            from etcdlab.cli.etcd import show_progress
+
+            show = stack.enter_context(show_progress())
+        show(progress)
+
+    return on_install
+
+
+def _tell(event: Event) -> None:
+    if event.node is not None and (text := _TOLD.get(event.kind)):
+        bad = event.kind in (EventKind.EXITED, EventKind.FAILED)
+        render.message(f"{event.node}: {text.format_map(event.detail)}", style="bad" if bad else "quiet")

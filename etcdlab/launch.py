@@ -1,0 +1,157 @@
+"""Starting a lab's daemon and waiting for its word; ending what a dead one left.
+
+The daemon's interpreter starts to import as soon as the lab's lock is held, while this process still makes the plan
+and the certificates: on two cores the two overlap, which saves about 0.1 s of every `up`.
+"""
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Final, Self
+
+import msgspec
+
+from etcdlab.errors import BootError, EtcdlabError, LabStateError, TimedOutError, by_code
+from etcdlab.model.event import Event
+from etcdlab.model.report import Failed, Go, Progress, Ready, Report
+from etcdlab.model.status import LabStatus
+from etcdlab.prepare.labdir import LabDirectory
+from etcdlab.prepare.process import ProcessRecord, is_alive, send_signal
+
+LAST_WORD_GRACE_S: Final = 15.0
+"""Seconds beyond the boot's own bound after which a daemon that says nothing is given up."""
+END_GRACE_S: Final = 15.0
+"""Seconds that a daemon gets to stop its members before it is killed."""
+DAEMON_LOG_LINES: Final = 15
+CHUNK: Final = 65536
+POLL_S: Final = 0.01
+
+
+class Daemon:
+    """A daemon on its way up. A context manager: leave it with an error and the daemon and its members are gone."""
+
+    def __init__(self, directory: LabDirectory, lock: int, *, tied: bool) -> None:
+        self._directory = directory
+        command = [sys.executable, "-m", "etcdlab.daemon", str(directory.path), *(["--tied"] if tied else [])]
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            pass_fds=(lock,),
+            cwd="/",
+            start_new_session=True,
+        )
+        self._tied = tied
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self._end()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+
+    def boot(self, *, boot_s: float, on_event: Callable[[Event], None]) -> LabStatus:
+        """Tell it that the plan is written, and wait for its last word.
+
+        Raises what kept the lab from being ready: BootError, TimedOutError, or another error of etcdlab.
+        """
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it died: its log will tell
+            self._process.stdin.write(msgspec.json.encode(Go(boot_s=boot_s)) + b"\n")
+            self._process.stdin.flush()
+        for report in self._reports(deadline=time.monotonic() + boot_s + LAST_WORD_GRACE_S):
+            if isinstance(report, Progress):
+                on_event(report.event)
+            elif isinstance(report, Ready):
+                if not self._tied:
+                    self._process.stdin.close()
+                return report.status
+            else:
+                raise _error(report)
+        raise LabStateError(
+            "the daemon died during boot; its last words:\n" + "\n".join(self._last_words()),
+            hint="This is a bug in etcdlab: please report it with the lines above.",
+        )
+
+    def wait(self) -> None:
+        """Wait, without a bound, for a tied daemon to end: `up --foreground`."""
+        self._process.wait()
+
+    def stop(self) -> None:
+        """Ask a tied daemon to stop its lab; `wait` tells when it has."""
+        self._process.send_signal(signal.SIGTERM)
+
+    def _reports(self, *, deadline: float) -> Iterator[Report]:
+        assert self._process.stdout is not None
+        descriptor, rest = self._process.stdout.fileno(), b""
+        while True:
+            if not select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                raise TimedOutError("the daemon has not said whether the lab is ready", hint="See daemon.log.")
+            if not (data := os.read(descriptor, CHUNK)):
+                return
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                yield msgspec.json.decode(line, type=Report)
+
+    def _last_words(self) -> list[str]:
+        try:
+            return self._directory.daemon_log.read_text(errors="replace").splitlines()[-DAEMON_LOG_LINES:]
+        except OSError as error:
+            return [str(error)]
+
+    def _end(self) -> None:
+        """End the daemon, whatever it is doing, and then whatever it left."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(END_GRACE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        end_members(self._directory, signal.SIGKILL, timeout_s=END_GRACE_S)
+
+
+def living_members(directory: LabDirectory) -> dict[str, ProcessRecord]:
+    """The members of a lab whose processes run, by name, whether or not there is a daemon."""
+    found = {}
+    with contextlib.suppress(OSError):
+        for path in sorted((directory.path / "nodes").iterdir()):
+            if record := ProcessRecord.of_living(path):
+                found[path.name] = record
+    return found
+
+
+def end_members(directory: LabDirectory, number: signal.Signals, *, timeout_s: float) -> list[str]:
+    """Signal the members that a dead daemon left running, wait for them, kill those that stay; their names."""
+    members = living_members(directory)
+    for record in members.values():
+        send_signal(record.identity, number)
+        send_signal(record.identity, signal.SIGCONT)
+    deadline = time.monotonic() + timeout_s
+    for record in members.values():
+        # They are no children of ours: on Linux a pidfd could be waited for, elsewhere there is nothing but looking.
+        while is_alive(record.identity):
+            if time.monotonic() > deadline:
+                send_signal(record.identity, signal.SIGKILL)
+            time.sleep(POLL_S)
+    return list(members)
+
+
+def _error(report: Failed) -> EtcdlabError:
+    kind = by_code(report.code)
+    if issubclass(kind, BootError):
+        return kind(report.message, hint=report.hint, log_tail=report.log_tail)
+    return kind(report.message, hint=report.hint)

@@ -1,0 +1,159 @@
+"""From a topology to a ready lab; what was made on the way is gone again if that fails."""
+
+import enum
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from etcdlab.control.client import Client
+from etcdlab.errors import LabStateError, NotRunningError
+from etcdlab.launch import Daemon
+from etcdlab.model.event import Event
+from etcdlab.model.plan import Plan
+from etcdlab.model.status import LabStatus
+from etcdlab.model.topology import Topology
+from etcdlab.prepare import config
+from etcdlab.prepare.labdir import LabDirectory, all_labs, replace_file
+from etcdlab.prepare.ports import Ports
+
+if TYPE_CHECKING:
+    from etcdlab.etcd.install import Progress
+
+STATUS_TIMEOUT_S: Final = 10.0
+
+
+class Outcome(enum.Enum):
+    """What `up` found and did."""
+
+    CREATED = "created"
+    RESTARTED = "restarted"
+    ALREADY_RUNNING = "already-running"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What is asked for.
+
+    `base` is the folder that relative paths of the topology are relative to. `explicit` says that a file or a flag
+    chose this topology, so that an existing lab which differs is refused. `boot_s` is how many seconds the lab has to
+    become ready, None for the topology's bound. `keep` leaves a failed lab's directory. With `tied` the daemon stops
+    the lab when this process ends.
+    """
+
+    topology: Topology
+    base: Path
+    explicit: bool
+    boot_s: float | None = None
+    keep: bool = False
+    tied: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watcher:
+    """Who is told what goes on meanwhile."""
+
+    on_event: Callable[[Event], None]
+    on_install: Callable[["Progress"], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """A lab that is ready; `daemon` is None when it ran already."""
+
+    outcome: Outcome
+    status: LabStatus
+    directory: LabDirectory
+    daemon: Daemon | None
+
+
+def up(request: Request, watcher: Watcher) -> Started:
+    """Create the lab, start it again, or find it running.
+
+    Raises BinaryError, PortTakenError, CertificateError, BootError, TimedOutError, LabStateError, UsageError.
+    """
+    directory = LabDirectory.named(request.topology.name)
+    lock = directory.acquire()
+    if lock is None:
+        return _find_running(directory, request)
+    try:
+        return _start(directory, lock, request, watcher)
+    finally:
+        os.close(lock)
+
+
+def _find_running(directory: LabDirectory, request: Request) -> Started:
+    try:
+        plan = directory.load_plan()
+    except NotRunningError:
+        raise LabStateError(
+            f"lab {directory.name!r} is just being made by another process", hint="Try again when that is done."
+        ) from None
+    _refuse_difference(directory, request)
+    status = Client(plan.socket, timeout_s=STATUS_TIMEOUT_S).status()
+    return Started(outcome=Outcome.ALREADY_RUNNING, status=status, directory=directory, daemon=None)
+
+
+def _start(directory: LabDirectory, lock: int, request: Request, watcher: Watcher) -> Started:
+    is_new = not directory.exists()
+    plan: Plan | None = None
+    try:
+        if not is_new:
+            _refuse_difference(directory, request)
+        with Daemon(directory, lock, tied=request.tied) as daemon, Ports(avoid=_known_ports()) as ports:
+            plan = _create(directory, request, watcher, ports) if is_new else directory.load_plan()
+            boot_s = plan.timeouts.boot_s if request.boot_s is None else request.boot_s
+            status = daemon.boot(boot_s=boot_s, on_event=watcher.on_event)
+    except BaseException:
+        if is_new and not request.keep:
+            directory.purge(plan)
+        raise
+    outcome = Outcome.CREATED if is_new else Outcome.RESTARTED
+    return Started(outcome=outcome, status=status, directory=directory, daemon=daemon)
+
+
+def _create(directory: LabDirectory, request: Request, watcher: Watcher, ports: Ports) -> Plan:
+    """Decide the lab and write it down: directories, certificates, topology, and last the plan, which makes it one."""
+    # Imported here, in 0.1 s, while the daemon's interpreter starts and imports what it needs.
+    from etcdlab.etcd.install import ensure
+    from etcdlab.pki import store
+    from etcdlab.prepare.build import build
+
+    plan = build(
+        request.topology,
+        directory=directory,
+        base=request.base,
+        ports=ports,
+        find=partial(ensure, progress=watcher.on_install),
+    )
+    for node in plan.nodes:
+        Path(node.directory).mkdir(mode=0o700, parents=True)
+        Path(node.data_dir).mkdir(mode=0o700, parents=True, exist_ok=True)
+    if plan.pki is not None:
+        store.create(plan.pki)
+    replace_file(directory.topology, config.dump(request.topology).encode())
+    directory.save_plan(plan)
+    return plan
+
+
+def _refuse_difference(directory: LabDirectory, request: Request) -> None:
+    """A lab is what it was made as: a topology that says otherwise is not silently ignored."""
+    if request.explicit and directory.topology.read_text() != config.dump(request.topology):
+        raise LabStateError(
+            f"lab {directory.name!r} exists and was made from another topology ({directory.topology})",
+            hint=f"`etcdlab down --purge --lab {directory.name}` removes it; `--name` makes another lab beside it.",
+        )
+
+
+def _known_ports() -> set[int]:
+    """The ports of all labs, also of those that are stopped: they are to find their own free when they start again."""
+    ports: set[int] = set()
+    for directory in all_labs():
+        try:
+            plan = directory.load_plan()
+        except LabStateError:
+            continue
+        ports |= {port for node in plan.nodes for port in (node.client_port, node.peer_port, node.metrics_port)}
+    return ports
