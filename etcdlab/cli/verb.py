@@ -29,7 +29,7 @@ class DurationType(click.ParamType[float]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Seconds. A click usage error says what is accepted."""
         try:
-            return Duration.parse(float(value) if str(value).replace(".", "", 1).isdigit() else value)
+            return float(Duration.parse(float(value) if str(value).replace(".", "", 1).isdigit() else value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
 
@@ -73,9 +73,7 @@ def verb(name: str, *, example: str, **settings: Any) -> Callable[[Callable[...,
 def run(group: click.Group) -> None:
     """Run the command line to its exit: no traceback for Ctrl-C, a closed pipe or bad usage."""
     try:
-        group(prog_name="etcdlab", standalone_mode=False)
-    except click.exceptions.Exit as leave:
-        status = leave.exit_code
+        status = group(prog_name="etcdlab", standalone_mode=False)
     except click.ClickException as failure:
         failure.show()
         status = ExitStatus.USAGE
@@ -86,6 +84,4 @@ def run(group: click.Group) -> None:
         # The reader left (`etcdlab logs -f | head`): end as a program killed by SIGPIPE would, quietly.
         sys.stderr.close()
         status = 128 + signal.SIGPIPE
-    else:
-        status = ExitStatus.DONE
     sys.exit(status)

@@ -194,16 +194,17 @@ def _tls(topology: Topology, pki: PkiPlan | None) -> TlsPlan | None:
         return None
     directory = Path(pki.directory)
     minimum = topology.tls.min_version
+    common_names = {leaf.stem: leaf.subject.CN for leaf in pki.certificates}
     return TlsPlan(
         ca=str(directory / "ca.pem"),
         identities=tuple(
             IdentityPlan(
                 name=name,
-                cn=cn,
+                cn=common_names[name],  # of the plan, since with cfssl's files only they know it
                 certificate=str(directory / f"{name}.pem"),
                 private_key=str(directory / f"{name}-key.pem"),
             )
-            for name, cn in roles.identities(topology)
+            for name, _ in roles.identities(topology)
         ),
         min_version=minimum.value if minimum else "1.2",
     )

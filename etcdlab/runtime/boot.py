@@ -75,8 +75,8 @@ def boot_timeout(nodes: Mapping[str, Node], boot_s: float) -> TimedOutError:
 
 def log_tail(node: Node) -> tuple[str, ...]:
     """The last lines of a member's log, for an error."""
-    lines = logfile.last_lines(Path(node.plan.log), TAIL_LINES)
-    return tuple(line.decode(errors="replace") for line in lines)
+    lines = logfile.last_lines(Path(node.plan.log), 2 * TAIL_LINES)
+    return tuple(text for line in lines if (text := line.decode(errors="replace").rstrip()))[-TAIL_LINES:]
 
 
 def _start_failed(node: Node) -> BootError:
