@@ -98,7 +98,7 @@ def show_progress() -> Iterator[Callable[["Progress"], None]]:
 
         def update(progress: "Progress") -> None:
             if progress.gave_up:  # a line that stays: it says why another source is used
-                bar.console.print(_describe(progress), style="dim", markup=False, highlight=False, soft_wrap=True)
+                bar.console.print(_describe(progress), markup=False, highlight=False, soft_wrap=True)
                 return
             total = None if progress.fraction is None else 1.0
             bar.update(task, description=_describe(progress), completed=progress.fraction or 0.0, total=total)

@@ -45,7 +45,7 @@ def fetch(request: str | None, work: Path, into: Path, report: Report) -> None:
 
     Without a request it is what the machine's own suite has. Raises BinaryError with what each suite has.
     """
-    if missing := [tool for tool in _TOOLS if shutil.which(tool) is None]:
+    if missing := missing_tools():
         raise BinaryError(f"this is not a Debian or Ubuntu machine: there is no {', '.join(missing)}")
     refused: list[str] = []
     for suite in suites(own_only=request is None):
@@ -61,6 +61,11 @@ def fetch(request: str | None, work: Path, into: Path, report: Report) -> None:
             refused.append(f"{suite.name}: {error.message}")
         shutil.rmtree(work / suite.name)  # 100 MB of package lists
     raise BinaryError("; ".join(refused) or "the machine's apt sources name no mirror of its distribution")
+
+
+def missing_tools() -> list[str]:
+    """Which of apt's tools the machine does not have: all of them where it is no Debian or Ubuntu."""
+    return [tool for tool in _TOOLS if shutil.which(tool) is None]
 
 
 def suites(*, own_only: bool) -> list[Suite]:
@@ -97,6 +102,9 @@ def sources() -> list[tuple[str, str, str]]:
         "Created-By: Packages",
         # Without it apt lists only what an `apt-get update` of the machine has fetched.
         "-o=APT::Get::IndexTargets::ReleaseInfo=false",
+        # For root, apt would write these below /var/cache.
+        "-o=Dir::Cache::pkgcache=",
+        "-o=Dir::Cache::srcpkgcache=",
     )
     found = [tuple(fields) for line in listing.splitlines() if len(fields := line.split()) == 3]
     return [(mirror, suite, component) for mirror, suite, component in dict.fromkeys(found)]

@@ -43,6 +43,7 @@ def fetch(request: str | None, work: Path, into: Path, report: Callable[[str, fl
     archive = f"{name}.zip" if sys.platform == "darwin" else f"{name}.tar.gz"
     base = os.environ.get("ETCDLAB_RELEASE_URL") or BASE_URL
     folder = f"{base.rstrip('/')}/v{version}"
+    report("download SHA256SUMS", None)
     _download(f"{folder}/SHA256SUMS", work / "SHA256SUMS", limit=_SUMS_LIMIT, report=lambda _: None)
     expected = _listed_sum(work / "SHA256SUMS", archive)
     report(f"download {archive}", 0.0)
