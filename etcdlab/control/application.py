@@ -71,15 +71,8 @@ async def _respond(request: Request, *, operation: Operation, limits: Limits, sh
 
 
 async def _body(request: Request, limits: Limits) -> bytes:
-    body = bytearray()
     with trio.move_on_after(limits.body_s):
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > limits.body_bytes:
-                raise HTTPException(
-                    HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is larger than {limits.body_bytes} bytes"
-                )
-        return bytes(body)
+        return await request.body()
     raise HTTPException(HTTPStatus.REQUEST_TIMEOUT, f"the body did not come within {limits.body_s:g} s")
 
 

@@ -2,7 +2,6 @@
 
 import http
 import http.client
-import json
 import signal
 import socket
 from collections.abc import Iterator, Mapping, Sequence
@@ -73,12 +72,12 @@ class Client:
     def events(self, *, since: int = 0, follow: bool = False) -> Iterator[Event]:
         """The journal after `since`, then (`follow`) what comes, until the daemon ends or the iterator is closed."""
         decoder = msgspec.json.Decoder(Event)
-        for line in self._lines("/v1/events", {"since": since, "follow": json.dumps(follow)}, follow=follow):
+        for line in self._lines("/v1/events", {"since": since, "follow": str(follow).lower()}, follow=follow):
             yield decoder.decode(line)
 
     def logs(self, nodes: Sequence[str] = (), *, lines: int = 100, follow: bool = False) -> Iterator[dict[str, Any]]:
         """The last `lines` log records of each member (none named: all), then (`follow`) what comes."""
-        query = {"node": nodes, "lines": lines, "follow": json.dumps(follow)}
+        query = {"node": nodes, "lines": lines, "follow": str(follow).lower()}
         for line in self._lines("/v1/logs", query, follow=follow):
             yield msgspec.json.decode(line)
 

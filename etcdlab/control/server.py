@@ -46,7 +46,6 @@ async def serve(
                 task_status.started()
                 await shutdown.wait()
                 acceptor.cancel_scope.cancel()
-            await server.context.terminated.set()
             connections.cancel_scope.deadline = trio.current_time() + limits.grace_s
     finally:
         Path(path).unlink(missing_ok=True)  # noqa: ASYNC240 - microseconds, and at the end
@@ -56,10 +55,10 @@ class _Server:
     """Serves connections: how many there are, and Hypercorn's settings."""
 
     def __init__(self, cluster: Supervisor, shutdown: trio.Event, limits: Limits) -> None:
-        self.context = WorkerContext(max_requests=None)
         app = application(Api(cluster), limits=limits, shutdown=shutdown)
         self._app = ASGIWrapper(cast("ASGIFramework", app))
         self._config = _hypercorn_config(limits)
+        self._shutdown = shutdown
         self._limits = limits
         self._open = 0
 
@@ -71,10 +70,14 @@ class _Server:
             if self._open > self._limits.connections:
                 await bounded.refuse(http.HTTPStatus.SERVICE_UNAVAILABLE)
                 return
+            # Hypercorn's contexts are for all connections. With one each, a connection can be told that it is the last.
+            context = WorkerContext(max_requests=None)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(bounded.watch_close, nursery.cancel_scope)
-                # The rest of hypercorn.trio.serve is for listeners, and lets one connection's failure end the server.
-                await TCPServer(self._app, self._config, self.context, ConnectionState({}), bounded)  # type: ignore[arg-type]
+                nursery.start_soon(_terminate_after, context, self._shutdown)
+                nursery.start_soon(_terminate_after, context, bounded.left)
+                # Not hypercorn.trio.serve: there, one connection's failure ends the server.
+                await TCPServer(self._app, self._config, context, ConnectionState({}), bounded)  # type: ignore[arg-type]
                 nursery.cancel_scope.cancel()
         except* Exception:
             log.exception("a connection on the control socket failed")
@@ -82,9 +85,15 @@ class _Server:
             self._open -= 1
 
 
+async def _terminate_after(context: WorkerContext, event: trio.Event) -> None:
+    await event.wait()
+    await context.terminated.set()
+
+
 def _hypercorn_config(limits: Limits) -> Config:
     config = Config()
-    config.h11_max_incomplete_size = limits.head_bytes
+    # As many messages as a request can have: when the queue is full, Hypercorn deadlocks between reader and answer.
+    config.max_app_queue_size = limits.request_bytes + 2
     # Runs from the connection's start or the last answer to the end of the next request's head. (read_timeout would
     # also cut off a follower of events, who says nothing by right.)
     config.keep_alive_timeout = limits.head_s

@@ -2,18 +2,22 @@
 
 import contextlib
 import signal
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import trio
+import trio.testing
 
 from etcdlab.control.client import Client
 from etcdlab.control.connection import Limits
 from etcdlab.control.listener import bind
 from etcdlab.control.server import serve
+from etcdlab.control.wire import ErrorAnswer, ErrorBody
 from etcdlab.errors import EtcdlabError
 from etcdlab.model.event import Event, EventKind
 from etcdlab.model.lifecycle import NodeState
@@ -173,12 +177,41 @@ class FakeSupervisor:
             raise failure
 
 
+@dataclass(frozen=True)
+class Answer:
+    """A parsed HTTP answer."""
+
+    status: int
+    headers: dict[str, str]
+    content: bytes
+
+    @classmethod
+    def parse(cls, received: bytes) -> "Answer":
+        """The first answer in `received`, with its body as Content-Length has it."""
+        head, _, rest = received.partition(b"\r\n\r\n")
+        line, *fields = head.decode("ascii").split("\r\n")
+        headers = {name.lower(): value for name, _, value in (field.partition(": ") for field in fields)}
+        return cls(int(line.split(" ")[1]), headers, rest[: int(headers.get("content-length", len(rest)))])
+
+    @property
+    def error(self) -> ErrorBody:
+        """The error that this answer must hold."""
+        assert self.headers["content-type"] == "application/json"
+        return msgspec.json.decode(self.content, type=ErrorAnswer).error
+
+
+def request(method: str, target: str, body: bytes = b"", *, headers: str = "connection: close\r\n") -> bytes:
+    """A request as bytes."""
+    return f"{method} {target} HTTP/1.1\r\nhost: x\r\n{headers}content-length: {len(body)}\r\n\r\n".encode() + body
+
+
 class ServedLab:
     """A served FakeSupervisor: `run` calls the client in a thread, `exchange` sends raw bytes."""
 
-    def __init__(self, path: Path, supervisor: FakeSupervisor, shutdown: trio.Event) -> None:
+    def __init__(self, path: Path, supervisor: FakeSupervisor, shutdown: trio.Event, nursery: trio.Nursery) -> None:
         self.path = str(path)
         self.supervisor = supervisor
+        self._nursery = nursery
         self.shutdown = shutdown
         self.client = Client(self.path, timeout_s=20)
 
@@ -193,16 +226,38 @@ class ServedLab:
             return error
         raise AssertionError("nothing was raised")
 
-    async def exchange(self, sent: bytes) -> bytes:
-        """All that the server says to `sent` until it closes. The client keeps its side open."""
+    async def ask(self, method: str, target: str, body: bytes = b"") -> Answer:
+        """One request on a connection of its own."""
+        return Answer.parse(await self.exchange(request(method, target, body)))
+
+    def connections(self) -> int:
+        """How many connections the server has a task for."""
+        return sum(task.name.endswith("serve_listeners._run_handler") for task in _tasks(self._nursery))
+
+    async def wait_no_connection(self) -> None:
+        """Wait until the server has let go of everybody."""
+        while self.connections():
+            await trio.testing.wait_all_tasks_blocked(0.005)
+
+    async def exchange(self, sent: bytes, *, eof: bool = False) -> bytes:
+        """All that the server says to `sent` until it closes. The client keeps its side open, unless `eof`."""
         received = b""
         async with await trio.open_unix_socket(self.path) as stream:
             with contextlib.suppress(trio.BrokenResourceError):
                 await stream.send_all(sent)
+                if eof:
+                    await stream.send_eof()
             with contextlib.suppress(trio.BrokenResourceError):
                 async for chunk in stream:
                     received += chunk
         return received
+
+
+def _tasks(nursery: trio.Nursery) -> Iterator[trio.lowlevel.Task]:
+    for task in nursery.child_tasks:
+        yield task
+        for child in task.child_nurseries:
+            yield from _tasks(child)
 
 
 @asynccontextmanager
@@ -211,9 +266,9 @@ async def served(directory: Path, limits: Limits) -> AsyncIterator[ServedLab]:
     path = directory / "control.sock"
     listener = bind(str(path))
     supervisor = FakeSupervisor()
-    lab = ServedLab(path, supervisor, trio.Event())
     with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
+            lab = ServedLab(path, supervisor, trio.Event(), nursery)
             await nursery.start(partial(serve, supervisor, listener, shutdown=lab.shutdown, limits=limits))
             yield lab
             supervisor.gate.set()
