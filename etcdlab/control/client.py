@@ -71,15 +71,11 @@ class Client:
 
     def events(self, *, since: int = 0, follow: bool = False) -> Iterator[Event]:
         """The journal after `since`, then (`follow`) what comes, until the daemon ends or the iterator is closed."""
-        decoder = msgspec.json.Decoder(Event)
-        for line in self._lines("/v1/events", {"since": since, "follow": str(follow).lower()}, follow=follow):
-            yield decoder.decode(line)
+        yield from self._stream("/v1/events", {"since": since}, Event, follow=follow)
 
     def logs(self, nodes: Sequence[str] = (), *, lines: int = 100, follow: bool = False) -> Iterator[dict[str, Any]]:
         """The last `lines` log records of each member (none named: all), then (`follow`) what comes."""
-        query = {"node": nodes, "lines": lines, "follow": str(follow).lower()}
-        for line in self._lines("/v1/logs", query, follow=follow):
-            yield msgspec.json.decode(line)
+        yield from self._stream("/v1/logs", {"node": nodes, "lines": lines}, dict, follow=follow)
 
     def _post(self, target: str, body: wire.Request) -> None:
         self._call("POST", target, msgspec.json.encode(body))
@@ -93,8 +89,9 @@ class Client:
         with self._translated(), closing(_Connection(self._path, self._timeout_s)) as connection:
             return _answer(connection, method, target, body).read()
 
-    def _lines(self, target: str, query: Mapping[str, Any], *, follow: bool) -> Iterator[bytes]:
-        target = f"{target}?{urlencode(query, doseq=True)}"
+    def _stream(self, path: str, query: Mapping[str, Any], type_: type[T], *, follow: bool) -> Iterator[T]:
+        decoder = msgspec.json.Decoder(type_)
+        target = f"{path}?{urlencode({**query, 'follow': str(follow).lower()}, doseq=True)}"
         with self._translated(), closing(_Connection(self._path, self._timeout_s)) as connection:
             answer = _answer(connection, "GET", target)
             if follow:
@@ -103,7 +100,7 @@ class Client:
             # Not readline(): it takes a stream that broke off for one that ended (http.client, _peek_chunked).
             while chunk := answer.read1(_CHUNK):
                 *lines, rest = (rest + chunk).split(b"\n")
-                yield from lines
+                yield from map(decoder.decode, lines)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

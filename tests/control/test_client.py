@@ -7,10 +7,12 @@ import trio
 import trio.testing
 
 from etcdlab.control.client import Client
+from etcdlab.control.listener import bind
 from etcdlab.errors import (
     BinaryError,
     BootError,
     ControlError,
+    EtcdlabError,
     NotRunningError,
     QuorumError,
     TimedOutError,
@@ -139,3 +141,37 @@ async def test_a_verb_is_carried_out_though_its_client_left(lab):
 async def test_no_socket_means_not_running(tmp_path):
     with pytest.raises(NotRunningError, match="no daemon listens"):
         await trio.to_thread.run_sync(Client(str(tmp_path / "control.sock"), timeout_s=1).status)
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (b"", NotRunningError),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{", NotRunningError),
+        (b"SSH-2.0-OpenSSH\r\n", ControlError),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}", ControlError),
+        (b"HTTP/1.1 500 Oops\r\ncontent-length: 4\r\n\r\noops", ControlError),
+    ],
+)
+async def test_an_answer_that_makes_no_sense_is_an_error_for_people(tmp_path, answer, kind):
+    path = str(tmp_path / "control.sock")
+
+    def ask():
+        try:
+            Client(path, timeout_s=20).status()
+        except EtcdlabError as error:
+            return error
+
+    with bind(path) as listener:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(reply_once, trio.socket.from_stdlib_socket(listener), answer)
+            raised = await trio.to_thread.run_sync(ask)
+    assert type(raised) is kind
+    assert path in raised.message
+
+
+async def reply_once(listener, answer):
+    connection, _ = await listener.accept()
+    async with trio.SocketStream(connection) as stream:
+        await stream.receive_some()
+        await stream.send_all(answer)

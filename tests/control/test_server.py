@@ -13,7 +13,7 @@ from etcdlab.control.connection import Limits
 from etcdlab.control.listener import bind
 from etcdlab.control.wire import Index
 from etcdlab.errors import LabStateError, NotRunningError
-from tests.control.fake import STATUS, Answer, request, served
+from tests.control.fake import STATUS, Answer, event, request, served
 
 pytestmark = pytest.mark.trio
 
@@ -273,11 +273,11 @@ async def test_shutdown_waits_for_nobody(tmp_path):
 
 async def test_a_stream_that_breaks_off_is_not_taken_for_one_that_ended(lab, caplog):
     async def broken(*, since, follow):
-        yield STATUS
+        yield event(1)
         raise ZeroDivisionError("oops")
 
     lab.supervisor.events = broken
-    raised = await lab.refused(lambda: list(lab.client._lines("/v1/events", {}, follow=False)))
+    raised = await lab.refused(lambda: list(lab.client.events()))
     assert type(raised) is NotRunningError
     await trio.testing.wait_all_tasks_blocked()
     assert "ZeroDivisionError: oops" in caplog.text
