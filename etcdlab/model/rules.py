@@ -229,6 +229,14 @@ def _environment(topology: Topology) -> Iterator[Problem]:
                 yield f"{path}.{variable}", f"etcd does not start with a flag given twice: use etcd.flags.{flag}"
 
 
+def _subject(topology: Topology) -> Iterator[Problem]:
+    if topology.tls.subject.CN:
+        yield (
+            "tls.subject.CN",
+            "is not shared by certificates: use the cn of tls.ca, tls.server, tls.peer or tls.client",
+        )
+
+
 def _durations(topology: Topology) -> Iterator[Problem]:
     restart, timeouts = topology.restart, topology.timeouts
     positive = {
@@ -263,6 +271,7 @@ _RULES: Final[tuple[Callable[[Topology], Iterator[Problem]], ...]] = (
     _flags,
     _ticks,
     _environment,
+    _subject,
     _durations,
     _numbers,
 )

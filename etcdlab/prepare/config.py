@@ -37,10 +37,11 @@ def load(path: Path | None) -> Loaded:
         return Loaded(topology=Topology(), warnings=(), base=Path.cwd())
     problems: decode.Problems = {}
     topology = decode.table(Topology, _read(path), "", problems)
+    unread = tuple(problems)
     for where, sentence in _unsound(topology):
         # Below a value that could not be read there is only a stand-in, of which there is nothing to say.
-        if not any(f"{where}.".startswith((f"{bad}.", f"{bad}[")) for bad in problems):
-            problems[where] = sentence
+        if not any(f"{where}.".startswith((f"{bad}.", f"{bad}[")) for bad in unread):
+            problems.setdefault(where, sentence)
     if problems:
         raise TopologyError([f"{path}: {where}: {sentence}" for where, sentence in problems.items()], hint=_HINT)
     warnings = tuple(f"{path}: {where}: {sentence}" for where, sentence in rules.warnings(topology))

@@ -3,6 +3,7 @@
 import pytest
 
 from etcdlab.model import rules
+from etcdlab.model.certificate import Subject
 from etcdlab.model.topology import (
     CompactionMode,
     EtcdTable,
@@ -11,6 +12,7 @@ from etcdlab.model.topology import (
     Profile,
     RestartTable,
     TimeoutsTable,
+    TlsTable,
     Topology,
 )
 from etcdlab.model.units import Duration, Size
@@ -79,6 +81,7 @@ REFUSED = [
     (etcd(env={"ETCD_NAME": "x"}), "etcd.env.ETCD_NAME"),
     (etcd(env={"a=b": "x"}), "etcd.env.a=b"),
     (nodes({"env": {"": "x"}}), "node[0].env."),
+    (Topology(tls=TlsTable(subject=Subject(CN="x"))), "tls.subject.CN"),
     (Topology(restart=RestartTable(backoff=Duration(31))), "restart.backoff"),
     (Topology(restart=RestartTable(window=ZERO)), "restart.window"),
     (Topology(restart=RestartTable(budget=-1)), "restart.budget"),
