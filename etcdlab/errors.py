@@ -111,11 +111,11 @@ class ControlError(EtcdlabError):
 
 
 def by_code(code: str) -> type[EtcdlabError]:
-    """The class whose `code` this is, for an error that came over a socket or a pipe; EtcdlabError if none is."""
+    """The class whose `code` this is, for an error that came over a socket or a pipe; ControlError if none is."""
     pending = [EtcdlabError]
     while pending:
         kind = pending.pop()
         if kind.code == code:
             return kind
         pending += kind.__subclasses__()
-    return EtcdlabError
+    return ControlError

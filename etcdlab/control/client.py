@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from etcdlab.control import wire
-from etcdlab.errors import ControlError, EtcdlabError, NotRunningError, TimedOutError, TopologyError
+from etcdlab.errors import ControlError, EtcdlabError, NotRunningError, TimedOutError, TopologyError, by_code
 from etcdlab.model.event import Event
 from etcdlab.model.plan import Plan
 from etcdlab.model.status import LabStatus
@@ -142,13 +142,7 @@ def _answer(connection: _Connection, method: str, target: str, body: bytes | Non
 
 def _error(body: wire.ErrorBody) -> EtcdlabError:
     """The error that the daemon raised, as far as it travels: class, message, hint."""
-    kind = next((kind for kind in _tree(EtcdlabError) if kind.code == body.code), ControlError)
+    kind = by_code(body.code)
     if issubclass(kind, TopologyError):
         return kind(body.message.splitlines(), hint=body.hint)
     return kind(body.message, hint=body.hint)
-
-
-def _tree(root: type[EtcdlabError]) -> Iterator[type[EtcdlabError]]:
-    yield root
-    for kind in root.__subclasses__():
-        yield from _tree(kind)
