@@ -1,21 +1,24 @@
 """The topology file: TOML to Topology, every problem at once, and back to TOML."""
 
+import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 import tomli_w
 
 from etcdlab.errors import TopologyError
 from etcdlab.model import rules
-from etcdlab.model.topology import Profile, Topology
+from etcdlab.model.topology import Profile, Table, Topology
 from etcdlab.model.units import Duration, Size
 from etcdlab.pki import roles
 from etcdlab.prepare import decode
+
+_Table = TypeVar("_Table", bound=Table)
 
 _HINT: Final = "`etcdlab init` writes a file that has every key with its default."
 _FLAGS: Final[Mapping[str, str]] = {"nodes": "--nodes", "name": "--name"}
@@ -24,7 +27,7 @@ _FLAGS: Final[Mapping[str, str]] = {"nodes": "--nodes", "name": "--name"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """A topology that is fit to be built, and the folder that relative paths in it are relative to."""
+    """A topology that is fit to be built, its paths absolute, and the folder that they were relative to."""
 
     topology: Topology
     warnings: tuple[str, ...]
@@ -44,8 +47,9 @@ def load(path: Path | None) -> Loaded:
             problems.setdefault(where, sentence)
     if problems:
         raise TopologyError([f"{path}: {where}: {sentence}" for where, sentence in problems.items()], hint=_HINT)
+    base = path.absolute().parent
     warnings = tuple(f"{path}: {where}: {sentence}" for where, sentence in rules.warnings(topology))
-    return Loaded(topology=topology, warnings=warnings, base=path.absolute().parent)
+    return Loaded(topology=_anchored(topology, base), warnings=warnings, base=base)
 
 
 def override(
@@ -88,6 +92,25 @@ def override(
 def dump(topology: Topology) -> str:
     """The topology as TOML with all defaults written out, so that a later etcdlab's defaults do not change it."""
     return tomli_w.dumps(_without_empty(msgspec.to_builtins(topology, enc_hook=_to_text)))
+
+
+def _anchored(topology: Topology, base: Path) -> Topology:
+    """Make all paths absolute, so that the topology means the same when it is read again from the lab's directory."""
+
+    def anchor(table: _Table, *keys: str) -> _Table:
+        given = {key: path for key in keys if (path := getattr(table, key)) is not None}
+        # os.path, because Path.expanduser raises for a user who is not there.
+        absolute = {key: str(base / os.path.expanduser(path)) for key, path in given.items()}  # noqa: PTH111
+        return msgspec.structs.replace(table, **absolute)
+
+    tls = topology.tls
+    cfssl = tls.cfssl and anchor(tls.cfssl, "config", "ca", "server", "peer", "client")
+    return msgspec.structs.replace(
+        topology,
+        etcd=anchor(topology.etcd, "path"),
+        node=tuple(anchor(node, "path", "data_dir") for node in topology.node),
+        tls=msgspec.structs.replace(tls, ca=anchor(tls.ca, "certificate", "private_key"), cfssl=cfssl),
+    )
 
 
 def _unsound(topology: Topology) -> Iterator[rules.Problem]:

@@ -13,6 +13,8 @@ from etcdlab.errors import TopologyError
 from etcdlab.model.certificate import KeyType, Subject
 from etcdlab.model.restart import RestartPolicy
 from etcdlab.model.topology import (
+    CaTable,
+    CfsslTable,
     EtcdTable,
     IdentityTable,
     LeafTable,
@@ -95,7 +97,7 @@ def test_an_empty_file_is_the_default_topology(written):
     assert load(written("")).topology == Topology()
 
 
-def test_every_kind_of_value_is_read(written):
+def test_every_kind_of_value_is_read(written, tmp_path):
     assert load(written(EVERYTHING)).topology == Topology(
         name="lab",
         etcd=EtcdTable(
@@ -116,15 +118,34 @@ def test_every_kind_of_value_is_read(written):
         restart=RestartTable(policy=RestartPolicy.ALWAYS, backoff=Duration(0.25), window=Duration(5400)),
         node=(
             NodeTable(name="a", client_port=2379, args=("--wal-dir", "/tmp/wal")),
-            NodeTable(name="b", learner=True, data_dir="b"),
+            NodeTable(name="b", learner=True, data_dir=str(tmp_path / "b")),
         ),
     )
 
 
-def test_paths_are_relative_to_the_file(written, tmp_path, monkeypatch):
-    written("")
+PATHS = """
+etcd.path = "bin/etcd"
+tls.ca = { certificate = "ca.pem", private_key = "/secret/ca-key.pem" }
+tls.cfssl = { config = "a.json", server = "b.json", client = "~/c.json" }
+node = [{ name = "a", data_dir = "../a", path = "etcd" }]
+"""
+
+
+def test_paths_are_relative_to_the_file_wherever_one_stands(written, tmp_path, monkeypatch):
+    written(PATHS)
     monkeypatch.chdir(tmp_path.parent)
-    assert load(Path(tmp_path.name) / "lab.toml").base == tmp_path
+    monkeypatch.setenv("HOME", "/home/me")
+    loaded = load(Path(tmp_path.name) / "lab.toml")
+    assert loaded.base == tmp_path
+    topology = loaded.topology
+    (node,) = topology.node
+    assert (topology.etcd.path, node.path, node.data_dir) == tuple(
+        f"{tmp_path}/{path}" for path in ("bin/etcd", "etcd", "../a")
+    )
+    assert topology.tls.ca == CaTable(certificate=f"{tmp_path}/ca.pem", private_key="/secret/ca-key.pem")
+    assert topology.tls.cfssl == CfsslTable(
+        config=f"{tmp_path}/a.json", server=f"{tmp_path}/b.json", client="/home/me/c.json"
+    )
 
 
 @pytest.mark.parametrize(
