@@ -1,0 +1,220 @@
+"""Members' log files: their last lines, all of them merged by time, and what is appended from now on.
+
+A log at `etcd.log` may have older parts: `etcd.log.1` is the newest of them, `etcd.log.2` the one before, and so on.
+Everything here blocks; nothing here writes.
+"""
+
+import contextlib
+import heapq
+import io
+import itertools
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+from etcdlab.etcd.log import Record, parse
+
+if TYPE_CHECKING:
+    from inotify_simple import INotify
+
+POLL_S: Final = 0.1
+"""How often files are looked at where there is no inotify."""
+
+_BLOCK: Final = 64 * 1024
+_LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
+
+
+def last_lines(path: Path, count: int, *, since: int | None = None) -> list[bytes]:
+    """The last `count` lines of the log at `path`, oldest first, reading no more than it must. No file: no lines.
+
+    With `since`, only lines from that byte of the newest part on; all of it when it is shorter, as after a rotation.
+    """
+    if since is None:
+        return list(_history(path, count))
+    return list(itertools.islice(_backwards(path, since=since), count))[::-1]
+
+
+def read(paths: Mapping[str, Path], count: int | None = None) -> Iterator[tuple[str, Record]]:
+    """What the members' logs hold, by time, as (member, record). `count` bounds each member's lines, from the end."""
+    return _merge({name: _history(path, count) for name, path in paths.items()})
+
+
+def follow(paths: Mapping[str, Path], count: int | None = 0) -> Iterator[tuple[str, Record]]:
+    """As `read`, then without a gap whatever is appended, as it comes. Ends when the logs' directories are gone."""
+    with contextlib.ExitStack() as stack:
+        tails = {name: stack.enter_context(contextlib.closing(Tail(path))) for name, path in paths.items()}
+        yield from _merge({name: tail.history(count) for name, tail in tails.items()})
+        for batch in arrivals(tails):
+            yield from _merge(batch)
+
+
+def arrivals(tails: "Mapping[str, Tail]") -> Iterator[dict[str, list[bytes]]]:
+    """For ever: wait, then give the new lines of those that have some. Ends when the files' directories are gone."""
+    directories = {tail.path.parent for tail in tails.values()}
+    # Watched before the first look, so that what comes in between is not waited for in vain.
+    with _watch(directories) as wait:
+        while True:
+            while batch := {name: lines for name, tail in tails.items() if (lines := tail.new_lines())}:
+                yield batch
+            if not any(directory.exists() for directory in directories):
+                return
+            wait()
+
+
+class Tail:
+    """One log: what it held when opened, then what is appended. Survives truncation, renaming and absence."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: BinaryIO | None = None
+        self._rest = b""
+        self._open()
+        self.position = self._end = self._last_line_end()
+
+    def history(self, count: int | None = None) -> Iterator[bytes]:
+        """The lines from before this object was made, oldest first: all, or the last `count`."""
+        return _history(self.path, count, self._end)
+
+    def new_lines(self) -> list[bytes]:
+        """Whole lines not given yet, at most one read's worth; none when there are none now."""
+        while data := self._read() or (self._read() if self._changed() else b""):
+            *lines, self._rest = (self._rest + data).split(b"\n")
+            if lines:
+                return lines
+        return []
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+
+    def _open(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            self._file = self.path.open("rb", buffering=0)
+
+    def _last_line_end(self) -> int:
+        if self._file is None:
+            return 0
+        end = self._file.seek(0, os.SEEK_END)
+        last = next(_backwards(self.path, end), b"")
+        return end if last.endswith(b"\n") else end - len(last)
+
+    def _read(self) -> bytes:
+        if self._file is None:
+            return b""
+        self._file.seek(self.position)
+        data = self._file.read(_BLOCK * 4) or b""
+        self.position += len(data)
+        return data
+
+    def _changed(self) -> bool:
+        """Whether there is another file to read, or this one from its start: it appeared, or was rotated."""
+        try:
+            there = self.path.stat()
+        except FileNotFoundError:
+            # An open file keeps the kernel from telling that its directory was removed.
+            self.close()
+            self._file = None
+            return False
+        if self._file is not None:
+            if there.st_size >= self.position and os.path.samestat(there, os.fstat(self._file.fileno())):
+                return False
+            self._file.close()
+            if self._rest:  # cut short for good: a line of its own, not the start of the new file's first
+                self._rest += b"\n"
+        self._open()
+        self.position = 0
+        return True
+
+
+def _older(path: Path) -> list[Path]:
+    """The older parts of the log at `path`, newest first."""
+    numbered = (path.with_name(f"{path.name}.{number}") for number in itertools.count(1))
+    return list(itertools.takewhile(Path.exists, numbered))
+
+
+def _history(path: Path, count: int | None, end: int | None = None) -> Iterator[bytes]:
+    """A log's lines, oldest first: all, or the last `count`; of the newest part only what is before offset `end`."""
+    if count is None:
+        for part in reversed(_older(path)):
+            yield from _forwards(part)
+        yield from _forwards(path, end)
+    else:
+        parts = [_backwards(path, end), *map(_backwards, _older(path))]
+        yield from reversed(list(itertools.islice(itertools.chain.from_iterable(parts), count)))
+
+
+def _forwards(path: Path, end: int | None = None) -> Iterator[bytes]:
+    with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+        position = 0
+        for line in file:
+            position += len(line)
+            if end is not None and position > end:
+                return
+            yield line
+
+
+def _backwards(path: Path, end: int | None = None, since: int = 0) -> Iterator[bytes]:
+    """The lines from offset `since` to `end` (default: all), last first, with their newlines. No file: no lines."""
+    with contextlib.suppress(FileNotFoundError), path.open("rb", buffering=0) as file:
+        start = file.seek(0, os.SEEK_END) if end is None else end
+        since = since if since <= start else 0
+        first = b""
+        while start > since:
+            size = min(_BLOCK, start - since)
+            start -= size
+            first, *lines = io.BytesIO(os.pread(file.fileno(), size, start) + first).readlines()
+            yield from reversed(lines)
+        if first:
+            yield first
+
+
+def _merge(logs: Mapping[str, Iterable[bytes]]) -> Iterator[tuple[str, Record]]:
+    groups = (_groups(name, lines) for name, lines in logs.items())
+    for _, name, records in heapq.merge(*groups, key=lambda group: group[0]):
+        for record in records:
+            yield name, record
+
+
+def _groups(name: str, lines: Iterable[bytes]) -> Iterator[tuple[datetime, str, list[Record]]]:
+    """A log's records, each with those behind it that have no time: a Go stack stays with its panic."""
+    moment, group = _LONG_AGO, list[Record]()
+    for record in map(parse, lines):
+        if record.time is not None:
+            if group:
+                yield moment, name, group
+            moment, group = record.time, []
+        group.append(record)
+    if group:
+        yield moment, name, group
+
+
+@contextlib.contextmanager
+def _watch(directories: Iterable[Path]) -> Iterator[Callable[[], object]]:
+    """Gives a function that blocks until something may have changed in one of `directories`."""
+    inotify = _inotify(directories) if sys.platform == "linux" else None
+    if inotify is None:
+        yield lambda: time.sleep(POLL_S)
+        return
+    with inotify:
+        yield inotify.read
+
+
+def _inotify(directories: Iterable[Path]) -> "INotify | None":
+    """An inotify instance that watches `directories`; None when out of instances or watches, or one is missing."""
+    from inotify_simple import INotify, flags  # exists only on Linux
+
+    with contextlib.ExitStack() as stack:
+        try:
+            inotify = stack.enter_context(INotify())
+            news = flags.MODIFY | flags.CREATE | flags.MOVED_TO | flags.DELETE | flags.DELETE_SELF
+            for directory in directories:
+                inotify.add_watch(str(directory), news)
+        except OSError:
+            return None
+        stack.pop_all()
+        return inotify
