@@ -19,19 +19,24 @@ FLAG_SINCE: Final[dict[str, dict[tuple[int, int], int]]] = {
 """Flag -> minor -> the first patch release that has it. Every later minor has it."""
 
 UNPREFIXED_SINCE: Final[dict[str, tuple[int, int]]] = {
+    "backend-bbolt-freelist-type": (3, 5),
+    "bootstrap-defrag-threshold-megabytes": (3, 6),
     "compact-hash-check-time": (3, 6),
+    "compaction-batch-limit": (3, 6),
+    "compaction-sleep-interval": (3, 6),
     "corrupt-check-time": (3, 6),
+    "distributed-tracing-address": (3, 6),
+    "distributed-tracing-instance-id": (3, 6),
+    "distributed-tracing-sampling-rate": (3, 6),
+    "distributed-tracing-service-name": (3, 6),
+    "downgrade-check-time": (3, 6),
+    "enable-distributed-tracing": (3, 6),
+    "memory-mlock": (3, 6),
     "peer-skip-client-san-verification": (3, 6),
     "snapshot-catchup-entries": (3, 6),
     "warning-apply-duration": (3, 6),
+    "warning-unary-request-duration": (3, 6),
     "watch-progress-notify-interval": (3, 6),
-    "bootstrap-defrag-threshold-megabytes": (3, 6),
-    "compaction-batch-limit": (3, 6),
-    "compaction-sleep-interval": (3, 6),
-    "downgrade-check-time": (3, 6),
-    "enable-distributed-tracing": (3, 6),
-    "max-learners": (3, 6),
-    "memory-mlock": (3, 6),
 }
 """Flags that lost their `experimental-` prefix, and in which minor: a topology may write either form."""
 
