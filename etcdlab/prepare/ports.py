@@ -8,7 +8,7 @@ reservation works across processes and users, and dies with the process that mad
 import random
 import socket
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -25,6 +25,7 @@ class Ports:
 
     def __init__(self, *, avoid: Collection[int] = ()) -> None:
         self._taken = set(avoid)
+        self._candidates = _candidates()
         self._sockets: list[socket.socket] = []
 
     def __enter__(self) -> Self:
@@ -38,42 +39,60 @@ class Ports:
 
     def choose(self) -> int:
         """A free port below the ephemeral range, held from now on. Raises PortTakenError when there is none."""
-        candidates = list(range(LOWEST, max(ephemeral_start(), LOWEST + 1000)))
-        random.shuffle(candidates)
-        for port in candidates:
-            if port not in self._taken and self._hold(port, exclusively=True):
+        for port in self._candidates:
+            if port not in self._taken and self._hold(port, exclusively=True) is None:
                 return port
         raise PortTakenError(
-            f"no port between {candidates and min(candidates)} and {max(candidates)} is free on {LOOPBACK}",
+            f"no port between {LOWEST} and {_end() - 1} is free on {LOOPBACK}",
             hint="`etcdlab doctor` lists leftovers of dead labs; or give the ports in the topology.",
         )
 
     def claim(self, port: int) -> int:
         """Hold a port that the topology names. Raises PortTakenError naming the process that has it."""
         # Not exclusively: connections in TIME_WAIT of a lab that just stopped would refuse its own port for a minute.
-        if not self._hold(port, exclusively=False):
-            raise PortTakenError(
-                f"port {port} on {LOOPBACK} is taken by {holder(port)}",
-                hint="Stop that process, or give another port in the topology (or none: then one is chosen).",
-            )
-        return port
+        match self._hold(port, exclusively=False):
+            case None:
+                return port
+            case PermissionError():
+                raise PortTakenError(
+                    f"port {port} on {LOOPBACK} is for privileged users only",
+                    hint="Give a port from 1024 on in the topology (or none: then one is chosen).",
+                )
+            case _:
+                raise PortTakenError(
+                    f"port {port} on {LOOPBACK} is taken by {holder(port)}",
+                    hint="Stop that process, or give another port in the topology (or none: then one is chosen).",
+                )
 
-    def _hold(self, port: int, *, exclusively: bool) -> bool:
+    def _hold(self, port: int, *, exclusively: bool) -> OSError | None:
+        """Bind the port until the block ends; the error when that cannot be."""
         held = socket.socket()
         try:
             if not exclusively:
                 held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             held.bind((LOOPBACK, port))
-        except OSError:
+        except OSError as error:
             held.close()
-            return False
+            return error
         self._taken.add(port)
         if sys.platform == "linux":
             held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             self._sockets.append(held)
         else:
             held.close()  # elsewhere a bound socket would keep etcd out as well
-        return True
+        return None
+
+
+def _candidates() -> Iterator[int]:
+    """Every port once, from a random one on: labs that start together then rarely try the same."""
+    ports = range(LOWEST, _end())
+    start = random.randrange(len(ports))
+    yield from ports[start:]
+    yield from ports[:start]
+
+
+def _end() -> int:
+    return max(ephemeral_start(), LOWEST + 1000)
 
 
 def ephemeral_start() -> int:
@@ -85,18 +104,13 @@ def ephemeral_start() -> int:
 
 
 def holder(port: int) -> str:
-    """Who listens on a port, for a message: "etcd (pid 4711)", or why that cannot be told."""
+    """Who listens on a port, or else uses it, for a message: "etcd (pid 4711)", or why that cannot be told."""
     import psutil  # 25 ms that only this message needs
 
     try:
-        for connection in psutil.net_connections("tcp"):
-            if (
-                connection.status == psutil.CONN_LISTEN
-                and connection.laddr
-                and connection.laddr.port == port
-                and connection.pid
-            ):
-                return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
+        ends = [end for end in psutil.net_connections("tcp") if end.laddr and end.laddr.port == port and end.pid]
+        for end in sorted(ends, key=lambda end: end.status != psutil.CONN_LISTEN):
+            return f"{psutil.Process(end.pid).name()} (pid {end.pid})"
     except psutil.Error:
         pass
     return "another process (of another user, or in another container)"
