@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final, Self
 
 from etcdlab.etcd.log import Record, parse
 
@@ -43,12 +43,29 @@ def read(paths: Mapping[str, Path], count: int | None = None) -> Iterator[tuple[
     return _merge({name: _history(path, count) for name, path in paths.items()})
 
 
-def follow(paths: Mapping[str, Path], count: int | None = 0) -> Iterator[tuple[str, Record]]:
-    """As `read`, then without a gap whatever is appended, as it comes. Ends when the logs' directories are gone."""
-    with contextlib.ExitStack() as stack:
-        tails = {name: stack.enter_context(contextlib.closing(Tail(path))) for name, path in paths.items()}
-        yield from _merge({name: tail.history(count) for name, tail in tails.items()})
-        for batch in arrivals(tails):
+class LogFiles:
+    """Members' logs as they are when this is made, and then what is appended to them, without a gap between.
+
+    A context manager, since it keeps the files open.
+    """
+
+    def __init__(self, paths: Mapping[str, Path]) -> None:
+        self._tails = {name: Tail(path) for name, path in paths.items()}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        for tail in self._tails.values():
+            tail.close()
+
+    def history(self, count: int | None = None) -> Iterator[tuple[str, Record]]:
+        """As `read`, but without a last line that is not finished: it will be the first to arrive."""
+        return _merge({name: tail.history(count) for name, tail in self._tails.items()})
+
+    def arrivals(self) -> Iterator[tuple[str, Record]]:
+        """What is appended, as it comes. Ends when the logs' directories are gone."""
+        for batch in arrivals(self._tails):
             yield from _merge(batch)
 
 

@@ -1,5 +1,6 @@
 """Last lines, merged logs and following, on files that are written, rotated and removed under the reader."""
 
+import itertools
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from etcdlab.etcd import logfile
 from etcdlab.etcd.log import Record
-from etcdlab.etcd.logfile import follow, last_lines, read
+from etcdlab.etcd.logfile import LogFiles, last_lines, read
 
 
 def zap(second: float, message: str) -> bytes:
@@ -174,7 +175,8 @@ def follow_while(paths: Mapping[str, Path], steps: list[Step], count: int | None
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(logfile, "_watch", act_then_wait)
-        return told(follow(paths, count))
+        with LogFiles(paths) as logs:
+            return told(itertools.chain(logs.history(count), logs.arrivals()))
 
 
 @pytest.mark.usefixtures("waiting")
@@ -231,18 +233,20 @@ def test_polls_where_a_directory_is_missing(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(logfile, "POLL_S", 0.001)
     log = tmp_path / "n1" / "etcd.log"
     paths = {"n1": log, "gone": tmp_path / "gone" / "etcd.log"}
-    following = follow(paths, None)
     append(log, zap(1, "a"))
-    assert next(following)[1].message == "a"
-    append(log, zap(2, "b"))
-    assert next(following)[1].message == "b"
-    following.close()
+    with LogFiles(paths) as logs:
+        arriving = logs.arrivals()
+        append(log, zap(2, "b"))
+        assert next(arriving)[1].message == "b"
+        append(log, zap(3, "c"))
+        assert next(arriving)[1].message == "c"
 
 
 def test_an_abandoned_follower_closes_its_files(log: Path) -> None:
-    append(log, zap(1, "a"))
     before = len(list(Path("/dev/fd").iterdir()))
-    following = follow({"n1": log}, 1)
-    next(following)
-    following.close()
+    with LogFiles({"n1": log}) as logs:
+        append(log, zap(1, "a"))
+        arriving = logs.arrivals()
+        next(arriving)
+        arriving.close()
     assert len(list(Path("/dev/fd").iterdir())) == before

@@ -1,0 +1,102 @@
+"""`etcdlab events`: what happened in a lab, from its journal. Reads the file, so it works with the daemon dead."""
+
+import contextlib
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any, Final
+
+import click
+import msgspec
+
+from etcdlab.cli.result import Cell, Result
+from etcdlab.cli.stream import stream_verb
+from etcdlab.cli.verb import lab_option
+from etcdlab.etcd.log import printable
+from etcdlab.etcd.logfile import Tail, arrivals
+from etcdlab.model.event import Event, EventKind
+from etcdlab.prepare import labdir
+
+EVENTS: Final = 200
+"""How many are shown unless told otherwise: some screenfuls."""
+
+_STYLES: Final = {
+    EventKind.READY: "good",
+    EventKind.LAB_READY: "good",
+    EventKind.QUORUM_REGAINED: "good",
+    EventKind.EXITED: "warning",
+    EventKind.PAUSED: "warning",
+    EventKind.FAILED: "bad",
+    EventKind.QUORUM_LOST: "bad",
+}
+
+_WORDS: Final = {
+    EventKind.SPAWNED: "process {pid} started",
+    EventKind.ADOPTED: "process {pid} still ran",
+    EventKind.EXITED: "{detail}",
+    EventKind.RESTARTED: "restart {restarts}, after {delay_s:g} s",
+    EventKind.FAILED: "{why} {remedy}",
+    EventKind.LEADER_CHANGED: "leads since term {term}",
+    EventKind.QUORUM_LOST: "{healthy} of {voters} voters healthy",
+    EventKind.QUORUM_REGAINED: "{healthy} of {voters} voters healthy",
+    EventKind.LAB_READY: "leader {leader}, cluster {cluster_id}",
+}
+"""What a kind's detail says; kinds without a line, and details that lack a part, are shown as they are."""
+
+_NO_NODE: Final = "-"
+
+
+@stream_verb("events", example="etcdlab events -f")
+@click.option("-f", "--follow", is_flag=True, help="Go on with what happens from now on, until Ctrl-C.")
+@click.option("-n", "--lines", type=click.IntRange(min=0), default=EVENTS, show_default=True, help="Only the last N.")
+@lab_option
+def events(follow: bool, lines: int, lab: str | None, json_lines: bool) -> Result:
+    """Show what happened: members spawned, exited, restarted, failed; leaders and quorum changing."""
+    directory = labdir.choose(lab)
+    width = max(len(node.name) for node in directory.load_plan().nodes)
+    journal = _journal(Tail(directory.events), follow=follow, count=lines)
+    if json_lines:
+        return Result(view=(msgspec.json.encode(event).decode() for event in journal))
+    return Result(view=(_for_people(event, width) for event in journal))
+
+
+def _journal(tail: Tail, *, follow: bool, count: int) -> Iterator[Event]:
+    with contextlib.closing(tail):
+        for line in tail.history(count):
+            yield from _event(line)
+        if follow:
+            for batch in arrivals({"": tail}):
+                for line in batch[""]:
+                    yield from _event(line)
+
+
+def _event(line: bytes) -> Iterator[Event]:
+    # A crash can cut a line short, and a newer etcdlab know other kinds: neither hides the rest.
+    with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
+        yield msgspec.json.decode(line, type=Event)
+
+
+def _for_people(event: Event, width: int) -> str | Cell:
+    node = (event.node or _NO_NODE).ljust(width)
+    text = f"{_clock(event.time)}  {node}  {event.kind.value:<15}  {printable(words(event))}".rstrip()
+    style = _STYLES.get(event.kind)
+    return Cell(text, style) if style else text
+
+
+def _clock(time: str) -> str:
+    try:
+        local = datetime.fromisoformat(time).astimezone()
+    except (ValueError, OverflowError):
+        return printable(time)
+    return local.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+
+
+def words(event: Event) -> str:
+    """An event's detail in words."""
+    try:
+        return _WORDS[event.kind].format_map(event.detail)
+    except (KeyError, TypeError, ValueError):
+        return " ".join(f"{name}={_value(value)}" for name, value in event.detail.items())
+
+
+def _value(value: Any) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
