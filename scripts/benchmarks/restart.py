@@ -1,0 +1,89 @@
+"""A follower is killed: how long until it is healthy again, and what the daemon adds to etcd's own time."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from typing import Final
+
+from bare import BareCluster, bare_cluster, is_healthy, wait_for, wait_healthy
+from figure import Figure
+from product import CannotMeasure
+from setting import Setting
+
+from etcdlab.model.plan import NodePlan
+from etcdlab.model.topology import EtcdTable, Profile, RestartTable, Topology
+from etcdlab.model.units import Duration
+from etcdlab.prepare import config
+from etcdlab.prepare.labdir import LabDirectory
+from etcdlab.prepare.process import ProcessRecord
+
+LAB: Final = "restart"
+MORE_MS: Final = 20.0
+SETTLE_S: Final = 0.5
+"""Between two kills: longer than `healthy_after`, after which a restart is immediate again."""
+PAIRS_PER_RUN: Final = 3
+"""A restart takes 0.1 to 0.5 s, as it meets the leader's heartbeats: a steady median takes more samples than others."""
+
+
+def measure(setting: Setting) -> Iterator[Figure]:
+    """Both profiles, three members."""
+    for profile in (Profile.FAST, Profile.REALISTIC):
+        topology = Topology(
+            name=LAB,
+            etcd=EtcdTable(profile=profile),
+            restart=RestartTable(healthy_after=Duration(0.1), budget=10**6),
+        )
+        file = setting.scratch / "restart.toml"
+        file.write_text(config.dump(topology))
+        setting.product.run("up", file)
+        with bare_cluster(topology, setting.scratch / "floor") as cluster:
+            cluster.boot()
+            pairs = [(_supervised(setting), _bare(cluster)) for _ in range(setting.runs * PAIRS_PER_RUN)]
+        setting.product.purge(LAB)
+        for place, name in enumerate(("to healthy", "to its new process")):
+            yield Figure(
+                name=f"SIGKILL {name}, {profile.value}",
+                unit="ms",
+                samples=tuple(ours[place] for ours, _ in pairs),
+                beside=tuple(bare[place] for _, bare in pairs),
+                beside_name="etcd respawned bare",
+                is_overhead=True,
+                target=MORE_MS if place == 0 else None,
+            )
+
+
+def _supervised(setting: Setting) -> tuple[float, float]:
+    """Milliseconds from the kill to healthy, and to the spawn, under the daemon."""
+    directory = LabDirectory(setting.product.home / LAB)
+    status = setting.product.status(LAB)
+    follower = next(node for node in status.nodes if not node.is_leader)
+    node = next(node for node in directory.load_plan().nodes if node.name == follower.name)
+    assert follower.pid
+    time.sleep(SETTLE_S)
+    killed = time.monotonic()
+    os.kill(follower.pid, signal.SIGKILL)
+    healthy = _healthy_again(node)
+    record = ProcessRecord.of_living(directory.node(node.name))
+    if record is None:
+        raise CannotMeasure(f"{node.name} is healthy but has no process record")
+    return (healthy - killed) * 1000, (record.spawned_s - killed) * 1000
+
+
+def _bare(cluster: BareCluster) -> tuple[float, float]:
+    """The same where somebody stands by who does nothing but spawn it again."""
+    leader = cluster.leader()
+    node = next(node for node in cluster.nodes if node is not leader)
+    time.sleep(SETTLE_S)
+    killed = time.monotonic()
+    cluster.signal(node, signal.SIGKILL)
+    cluster.reap(node)
+    cluster.spawn(node)
+    spawned = time.monotonic()
+    return (_healthy_again(node) - killed) * 1000, (spawned - killed) * 1000
+
+
+def _healthy_again(node: NodePlan) -> float:
+    wait_for(f"{node.name} is gone", lambda: not is_healthy(node))
+    wait_healthy(node)
+    return time.monotonic()
