@@ -4,6 +4,7 @@ The member's task is the only writer of its state. What was asked (`start`, `sto
 ended) meet here and nowhere else.
 """
 
+import contextlib
 import signal
 import ssl
 import time
@@ -60,9 +61,8 @@ class Node:
         self._history = History()
         self._healthy_at: float | None = None
         self._record: ProcessRecord | None = None
-        self._wanted = trio.Event()
-        self._unwanted = trio.Event()
-        self._changed = trio.Event()
+        self._wanted = False
+        self._changed = trio.Event()  # pulsed when `state` or `_wanted` may have changed
         self._directory = Path(plan.directory)
 
     @property
@@ -76,23 +76,25 @@ class Node:
 
     def start(self) -> None:
         """Ask for the member to run; FAILED and backing off members start at once. No effect when it runs."""
-        self._unwanted = trio.Event()
-        self._wanted.set()
+        self._wanted = True
+        self._pulse()
 
     def stop(self, *, grace_s: float | None = None) -> None:
-        """Ask for the member to stop; `wait_state` tells when it has.
+        """Ask for the member to stop; `wait_down` tells when it has.
 
         `grace_s` is how long it gets between SIGTERM and SIGKILL, by default the plan's bound; 0 is SIGKILL at once.
         """
         self._grace_s = self._stop_s if grace_s is None else grace_s
-        self._wanted = trio.Event()
-        self._unwanted.set()
+        self._wanted = False
+        self._pulse()
+
+    async def wait_down(self) -> NodeState:
+        """Wait until a member that was asked to stop is down, or was asked to start again; return its state."""
+        return await self.wait_state(lambda state: state in _DOWN or self._wanted)
 
     async def wait_settled(self) -> NodeState:
         """Wait until the member is RUNNING, or down with nobody asking for more; return that state."""
-        return await self.wait_state(
-            lambda state: state is NodeState.RUNNING or (state in _DOWN and not self._wanted.is_set())
-        )
+        return await self.wait_state(lambda state: state is NodeState.RUNNING or (state in _DOWN and not self._wanted))
 
     async def wait_state(self, accept: Callable[[NodeState], bool]) -> NodeState:
         """Wait until `accept(state)`; return that state."""
@@ -125,9 +127,8 @@ class Node:
             self.start()
         async with self.metrics, self.client:
             while True:
-                await self._wanted.wait()
-                if not self._unwanted.is_set():  # it may have been stopped before this task came to run
-                    await self._keep_running(adopted)
+                await self.wait_state(lambda _: self._wanted)
+                await self._keep_running(adopted)
                 adopted = None
 
     async def _keep_running(self, adopted: ProcessRecord | None) -> None:
@@ -162,25 +163,25 @@ class Node:
     def _stay_down(self, exit_: Exit, why_not: str, *, failed: bool) -> None:
         # An operator's `start` begins with a clean slate: otherwise a spent budget would fail it again at once.
         self._history = History()
-        self._wanted = trio.Event()
+        self._wanted = False
         self._apply(NodeEvent.GIVE_UP if failed else NodeEvent.EXITED)
         kind = EventKind.FAILED if failed else EventKind.STOPPED
         self._journal.emit(kind, self.name, why=why_not, reason=exit_.reason.value, remedy=exit_.remedy)
 
     async def _back_off(self, delay_s: float) -> bool:
-        """Wait before a restart; True when it is to happen, False when the member was stopped meanwhile."""
-        with trio.move_on_after(delay_s):
-            await self._unwanted.wait()
-        return not self._unwanted.is_set()
+        """Wait before a restart, no longer than until `start` or `stop` is called; False when it is not to happen."""
+        if self._wanted:
+            with trio.move_on_after(delay_s):
+                await self._changed.wait()
+        return self._wanted
 
     async def _incarnation(self, adopted: ProcessRecord | None) -> Exit:
         """One process from start to end, explained."""
-        self.paused = False
         self._healthy_at = None
         try:
             process = await self._process(adopted)
         except OSError as error:
-            explanation = death.binary_missing(self.plan.argv[0], error)
+            explanation = death.binary_missing(self.plan.argv[0], error, node=self.name)
             return Exit(
                 code=None,
                 reason=explanation.reason,
@@ -195,9 +196,10 @@ class Node:
             code = await process.wait()
             nursery.cancel_scope.cancel()
         self.process = None
+        self.paused = False
         self.serving_peers = trio.Event()
         # A member may end in the very tick in which it is asked to stop, before the task above has run.
-        if self._unwanted.is_set() and self.state is not NodeState.STOPPING:
+        if not self._wanted and self.state is not NodeState.STOPPING:
             self._apply(NodeEvent.STOP)
         await self.metrics.aclose()
         await self.client.aclose()
@@ -212,7 +214,9 @@ class Node:
             self.plan.argv, env=self.plan.env, directory=Path(self.plan.directory), log=Path(self.plan.log)
         )
         self._record = ProcessRecord(identity=child.identity, spawned_s=time.monotonic(), log_start=child.log_start)
-        self._record.save(self._directory)
+        # Without its record (the disk is full) it runs all the same; only a later daemon could not adopt it.
+        with contextlib.suppress(OSError):
+            self._record.save(self._directory)
         self._journal.emit(EventKind.SPAWNED, self.name, pid=child.identity.pid)
         return child
 
@@ -226,7 +230,7 @@ class Node:
 
     async def _stop_when_unwanted(self, process: MemberProcess) -> None:
         """SIGTERM, time to hand over leadership, then SIGKILL; a paused member is resumed so that it can obey."""
-        await self._unwanted.wait()
+        await self.wait_state(lambda _: not self._wanted)
         self._apply(NodeEvent.STOP)
         if self._grace_s:
             signal_member(process, signal.SIGTERM)
@@ -237,7 +241,7 @@ class Node:
     def _explain(self, code: int | None, requested: bool) -> Exit:
         start = self._record.log_start if self._record else 0
         lines = logfile.last_lines(Path(self.plan.log), death.LINES_WANTED, since=start)
-        why = death.why(code=code, lines=lines, requested=requested)
+        why = death.why(code=code, lines=lines, requested=requested, node=self.name)
         detail = why.detail
         if why.port is not None:
             detail = f"{detail}: port {why.port} is held by {ports.holder(why.port)}"
@@ -245,5 +249,8 @@ class Node:
 
     def _apply(self, event: NodeEvent) -> None:
         self.state = next_state(self.state, event)
+        self._pulse()
+
+    def _pulse(self) -> None:
         self._changed.set()
         self._changed = trio.Event()

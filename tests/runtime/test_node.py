@@ -1,0 +1,414 @@
+"""The restart loop over scripted processes, in virtual time."""
+
+import signal
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+import trio
+import trio.testing
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from etcdlab.model.event import EventKind
+from etcdlab.model.exit import ExitReason
+from etcdlab.model.lifecycle import NodeState
+from etcdlab.model.restart import RestartPolicy, RestartRules
+from etcdlab.prepare.process import ProcessRecord
+from tests.runtime.scripted import BAD_FLAG, NO_SPACE, STOP_S, supervised
+
+RULES = RestartRules(backoff_s=1, backoff_max_s=4, healthy_after_s=10, budget=6, window_s=300)
+TERM, KILL, STOP, CONT = signal.SIGTERM, signal.SIGKILL, signal.SIGSTOP, signal.SIGCONT
+
+
+@pytest.fixture
+async def member(tmp_path, monkeypatch):
+    async with supervised(tmp_path, monkeypatch, RULES) as member:
+        yield member
+
+
+@pytest.fixture
+async def stubborn(tmp_path, monkeypatch):
+    """One that ignores SIGTERM."""
+    async with supervised(tmp_path, monkeypatch, RULES, ignores_sigterm=True) as member:
+        yield member
+
+
+@pytest.mark.trio
+class TestLife:
+    async def test_becomes_running_when_healthy_and_not_before(self, member, autojump_clock):
+        assert await member.settle() is NodeState.STOPPED
+        member.node.start()
+        assert await member.settle() is NodeState.STARTING
+        member.process.healthy.set()
+        assert await member.node.wait_settled() is NodeState.RUNNING
+        assert member.kinds() == [EventKind.SPAWNED, EventKind.READY]
+        assert member.events()[0].detail == {"pid": member.process.identity.pid}
+
+    async def test_the_record_on_disk_names_the_process(self, member, autojump_clock):
+        await member.start()
+        record = ProcessRecord.of_living(Path(member.plan.directory))
+        assert record is None  # since no process has this identity
+        assert f'"pid":{member.process.identity.pid}' in (Path(member.plan.directory) / "process.json").read_text()
+
+    async def test_the_first_crash_of_a_healthy_member_is_followed_by_a_restart_at_once(self, member, autojump_clock):
+        await member.start()
+        died_at = trio.current_time()
+        member.process.end(-KILL)
+        await member.wait_spawned(2)
+        assert member.process.spawned_at == died_at
+        assert member.node.restarts == 1
+        assert member.node.last_exit.reason is ExitReason.SIGNALLED
+        assert member.kinds()[2:] == [EventKind.EXITED, EventKind.RESTARTED, EventKind.SPAWNED]
+
+    async def test_backoff_doubles_to_its_bound_then_the_budget_ends_it(self, member, autojump_clock):
+        await member.start()
+        pauses = []
+        for count in range(2, 2 + RULES.budget):
+            died_at = trio.current_time()
+            member.process.end(2)
+            await member.wait_spawned(count)
+            pauses.append(member.process.spawned_at - died_at)
+        member.process.end(2)
+        assert await member.settle() is NodeState.FAILED
+        assert pauses == [0, 1, 2, 4, 4, 4]
+        failed = member.events()[-1]
+        assert failed.kind is EventKind.FAILED
+        assert "restarted 6 times within 300 s" in failed.detail["why"]
+
+    async def test_a_healthy_period_ends_the_backoff(self, member, autojump_clock):
+        await member.start()
+        for count in (2, 3, 4):
+            member.process.end(2)
+            await member.wait_spawned(count)
+        member.process.healthy.set()
+        await member.node.wait_settled()
+        await trio.sleep(RULES.healthy_after_s)
+        died_at = trio.current_time()
+        member.process.end(2)
+        await member.wait_spawned(5)
+        assert member.process.spawned_at == died_at
+
+    async def test_an_operators_start_leaves_failed_with_the_whole_budget(self, member, autojump_clock):
+        member.node.start()
+        for count in range(1, 2 + RULES.budget):
+            await member.wait_spawned(count)
+            member.process.end(2)
+        assert await member.settle() is NodeState.FAILED
+        await member.start()
+        member.process.end(2)
+        await member.wait_spawned(3 + RULES.budget)
+
+    @pytest.mark.parametrize(
+        ("log", "reason"), [(BAD_FLAG, ExitReason.BAD_FLAG), (NO_SPACE, ExitReason.DISK_FULL)], ids=["flag", "disk"]
+    )
+    async def test_what_cannot_heal_fails_at_once(self, member, log, reason, autojump_clock):
+        member.node.start()
+        await member.settle()
+        member.process.end(1, log)
+        assert await member.node.wait_settled() is NodeState.FAILED
+        assert len(member.processes) == 1
+        assert member.node.last_exit.reason is reason
+        assert member.node.last_exit.remedy in member.events()[-1].detail["remedy"]
+
+    async def test_the_remedy_names_the_member(self, member, autojump_clock):
+        await member.start()
+        member.process.end(1, NO_SPACE)
+        assert await member.settle() is NodeState.FAILED
+        assert "etcdlab start n1" in member.node.last_exit.remedy
+
+    async def test_words_of_an_earlier_incarnation_explain_nothing(self, member, autojump_clock):
+        await member.start()
+        member.process.end(1, NO_SPACE)
+        assert await member.settle() is NodeState.FAILED
+        await member.start()
+        member.process.end(-KILL)
+        await member.wait_spawned(3)
+        assert member.node.last_exit.reason is ExitReason.SIGNALLED
+
+    async def test_a_missing_binary_fails_with_its_path_and_can_be_started_again(self, member, autojump_clock):
+        member.spawn_error = FileNotFoundError(2, "No such file or directory")
+        member.node.start()
+        assert await member.node.wait_settled() is NodeState.FAILED
+        assert member.node.last_exit.reason is ExitReason.BINARY_MISSING
+        assert "/opt/etcd" in member.node.last_exit.detail
+        assert "etcdlab start n1" in member.node.last_exit.remedy
+        member.spawn_error = None
+        await member.start()
+
+    async def test_a_process_whose_record_cannot_be_written_is_supervised_all_the_same(
+        self, member, monkeypatch, autojump_clock
+    ):
+        def full(self: ProcessRecord, directory: Path) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(ProcessRecord, "save", full)
+        await member.start()
+        member.node.stop()
+        assert await member.node.wait_down() is NodeState.STOPPED
+        assert member.process.signals[0] is TERM
+
+
+@pytest.mark.trio
+class TestPolicy:
+    @pytest.mark.parametrize(
+        ("policy", "code", "state"),
+        [
+            (RestartPolicy.ON_FAILURE, 0, NodeState.STOPPED),
+            (RestartPolicy.ON_FAILURE, 1, NodeState.BACKOFF),
+            (RestartPolicy.ALWAYS, 0, NodeState.BACKOFF),
+            (RestartPolicy.NEVER, 0, NodeState.STOPPED),
+            (RestartPolicy.NEVER, 1, NodeState.FAILED),
+            (RestartPolicy.NEVER, -9, NodeState.FAILED),
+        ],
+    )
+    async def test_decides_what_follows_an_exit(self, tmp_path, monkeypatch, autojump_clock, policy, code, state):
+        async with supervised(tmp_path, monkeypatch, RestartRules(policy=policy)) as member:
+            member.node.start()
+            await member.settle()
+            member.process.end(code)
+            assert await member.settle() is state
+
+
+@pytest.mark.trio
+class TestStop:
+    async def test_while_starting(self, member, autojump_clock):
+        member.node.start()
+        await member.settle()
+        member.node.stop()
+        assert await member.node.wait_down() is NodeState.STOPPED
+        assert member.process.signals[0] is TERM
+        assert member.kinds() == [EventKind.SPAWNED, EventKind.EXITED, EventKind.STOPPED]
+        assert member.node.last_exit.reason is ExitReason.REQUESTED
+
+    async def test_while_it_is_being_spawned(self, member, autojump_clock):
+        member.may_spawn = trio.Event()
+        member.node.start()
+        await member.settle()
+        member.node.stop()
+        member.may_spawn.set()
+        assert await member.node.wait_down() is NodeState.STOPPED
+        assert member.process.signals[0] is TERM
+
+    async def test_while_running(self, member, autojump_clock):
+        await member.start()
+        member.node.stop()
+        assert await member.node.wait_down() is NodeState.STOPPED
+        assert member.node.process is None
+        await trio.sleep(1000)
+        assert len(member.processes) == 1
+
+    async def test_while_backing_off(self, member, autojump_clock):
+        member.node.start()
+        await member.settle()
+        member.process.end(2)
+        await member.node.wait_state(lambda state: state is NodeState.BACKOFF)
+        asked_at = trio.current_time()
+        member.node.stop()
+        assert await member.node.wait_down() is NodeState.STOPPED
+        assert trio.current_time() == asked_at
+        assert member.kinds()[-1] is EventKind.STOPPED
+        await member.start()
+
+    async def test_before_the_start_was_acted_on(self, member, autojump_clock):
+        member.node.start()
+        member.node.stop()
+        assert await member.settle() is NodeState.STOPPED
+        assert member.processes == []
+
+    async def test_of_one_that_is_stopped_or_failed_changes_nothing(self, member, autojump_clock):
+        member.node.stop()
+        assert await member.node.wait_down() is NodeState.STOPPED
+        member.spawn_error = FileNotFoundError(2, "No such file or directory")
+        member.node.start()
+        await member.node.wait_settled()
+        member.node.stop()
+        assert await member.node.wait_down() is NodeState.FAILED
+
+    async def test_still_works_after_a_start_that_had_nothing_to_do(self, member, autojump_clock):
+        await member.start()
+        member.node.start()
+        assert await member.settle() is NodeState.RUNNING
+        member.node.stop()
+        assert await member.node.wait_down() is NodeState.STOPPED
+
+    async def test_ends_though_the_member_fails_for_good_meanwhile(self, member, autojump_clock):
+        """The spawn that fails after the stop leaves it FAILED: down all the same."""
+        member.may_spawn = trio.Event()
+        member.spawn_error = FileNotFoundError(2, "No such file or directory")
+        member.node.start()
+        await member.settle()
+        member.node.stop()
+        member.may_spawn.set()
+        assert await member.node.wait_down() is NodeState.FAILED
+
+    async def test_a_start_meanwhile_starts_it_again_and_lets_the_waiter_go(self, member, autojump_clock):
+        for _ in range(20):  # whether the waiter or the member's task runs first is the scheduler's choice
+            await member.start()
+            member.node.stop()
+            await member.node.wait_state(lambda state: state is NodeState.STOPPING)
+            member.node.start()
+            await member.node.wait_down()
+            count = len(member.processes)
+            await member.settle()
+            member.process.healthy.set()
+            assert await member.node.wait_settled() is NodeState.RUNNING
+            assert len(member.processes) in (count, count + 1)
+            member.node.stop()
+            await member.node.wait_down()
+
+    async def test_sigkill_follows_when_sigterm_is_ignored(self, stubborn, autojump_clock):
+        await stubborn.start()
+        asked_at = trio.current_time()
+        stubborn.node.stop()
+        assert await stubborn.node.wait_down() is NodeState.STOPPED
+        assert trio.current_time() - asked_at == STOP_S
+        assert stubborn.process.signals == [TERM, CONT, KILL]
+        assert stubborn.node.last_exit.reason is ExitReason.REQUESTED
+
+    async def test_with_its_own_grace_and_with_none(self, stubborn, autojump_clock):
+        await stubborn.start()
+        asked_at = trio.current_time()
+        stubborn.node.stop(grace_s=2)
+        await stubborn.node.wait_down()
+        assert trio.current_time() - asked_at == 2
+        await stubborn.start()
+        asked_at = trio.current_time()
+        stubborn.node.stop(grace_s=0)
+        await stubborn.node.wait_down()
+        assert trio.current_time() == asked_at
+        assert stubborn.process.signals == [KILL]
+
+    async def test_resumes_a_paused_member_so_that_it_can_obey(self, stubborn, autojump_clock):
+        await stubborn.start()
+        stubborn.node.signal(STOP)
+        stubborn.node.stop()
+        await stubborn.node.wait_down()
+        assert stubborn.process.signals == [STOP, TERM, CONT, KILL]
+        assert not stubborn.node.paused
+
+    async def test_in_the_tick_in_which_the_process_ends(self, tmp_path, monkeypatch, autojump_clock):
+        """Once 1 in 6 slept out its backoff: whatever runs first, it was asked for, and it ends at once."""
+        rules = RestartRules(backoff_s=1000, backoff_max_s=1000)
+        async with supervised(tmp_path, monkeypatch, rules) as member:
+            for number in range(60):
+                member.node.start()
+                await member.settle()
+                if number % 2:
+                    member.process.healthy.set()
+                asked_at = trio.current_time()
+                if number % 3:
+                    member.process.end(2)
+                    member.node.stop()
+                else:
+                    member.node.stop()
+                    member.process.end(2)
+                assert await member.node.wait_down() is NodeState.STOPPED
+                assert member.node.last_exit.reason is ExitReason.REQUESTED
+                assert trio.current_time() == asked_at
+
+
+@pytest.mark.trio
+class TestStart:
+    async def test_of_a_running_one_changes_nothing(self, member, autojump_clock):
+        await member.start()
+        member.node.start()
+        await trio.sleep(100)
+        assert member.node.state is NodeState.RUNNING
+        assert len(member.processes) == 1
+
+    async def test_while_backing_off_does_not_wait(self, member, autojump_clock):
+        member.node.start()
+        await member.settle()
+        member.process.end(2)
+        await member.node.wait_state(lambda state: state is NodeState.BACKOFF)
+        asked_at = trio.current_time()
+        member.node.start()
+        await member.node.wait_state(lambda state: state is NodeState.STARTING)
+        assert trio.current_time() == asked_at
+
+    async def test_while_stopping_starts_again(self, stubborn, autojump_clock):
+        await stubborn.start()
+        stubborn.node.stop()
+        await stubborn.settle()
+        stubborn.node.start()
+        await stubborn.node.wait_state(lambda state: state is NodeState.STARTING)
+        await stubborn.settle()
+        stubborn.process.healthy.set()
+        assert await stubborn.node.wait_settled() is NodeState.RUNNING
+        assert len(stubborn.processes) == 2
+
+
+@pytest.mark.trio
+class TestPause:
+    async def test_and_resume_are_observed_and_journaled_once(self, member, autojump_clock):
+        await member.start()
+        for number in (STOP, STOP, CONT, CONT):
+            member.node.signal(number)
+        assert member.kinds()[2:] == [EventKind.PAUSED, EventKind.RESUMED]
+        assert not member.node.paused
+        assert member.node.state is NodeState.RUNNING
+
+    async def test_ends_with_the_process(self, member, autojump_clock):
+        await member.start()
+        member.node.signal(STOP)
+        assert member.node.paused
+        member.process.end(-KILL)
+        await member.wait_spawned(2)
+        assert not member.node.paused
+
+    async def test_of_one_without_a_process_is_nothing(self, member, autojump_clock):
+        member.node.signal(STOP)
+        assert not member.node.paused
+        assert member.kinds() == []
+
+
+class Step:
+    """What a random history is made of."""
+
+    ALL = ("start", "stop", "stop now", "healthy", "crash", "end", "fail", "pause", "resume", "tick", "wait")
+
+    @staticmethod
+    async def take(member, step: str) -> None:
+        alive = member.node.process is not None
+        if step == "start":
+            member.node.start()
+        elif step == "stop":
+            member.node.stop()
+        elif step == "stop now":
+            member.node.stop(grace_s=0)
+        elif step == "pause":
+            member.node.signal(STOP)
+        elif step == "resume":
+            member.node.signal(CONT)
+        elif step == "tick":
+            await trio.lowlevel.checkpoint()
+        elif step == "wait":
+            await trio.sleep(3)
+        elif alive and step == "healthy":
+            member.process.healthy.set()
+        elif alive:
+            code, words = {"crash": (-9, b""), "end": (0, b""), "fail": (1, BAD_FLAG)}[step]
+            member.process.end(code, words)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(steps=st.lists(st.sampled_from(Step.ALL), max_size=25), policy=st.sampled_from(RestartPolicy))
+def test_any_history_is_legal_and_stop_then_start_always_work(steps, policy):
+    """An illegal state change would raise in the member's task, and a lost request would run into the bound."""
+
+    async def history(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        rules = RestartRules(policy=policy, budget=3)
+        async with supervised(directory, monkeypatch, rules, ignores_sigterm=True) as member:
+            for step in steps:
+                await Step.take(member, step)
+            member.node.stop()
+            assert await member.node.wait_down() in (NodeState.STOPPED, NodeState.FAILED)
+            assert member.node.process is None
+            await member.start()
+            member.node.stop()
+            assert await member.node.wait_down() is NodeState.STOPPED
+
+    with TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as monkeypatch:
+        clock = trio.testing.MockClock(autojump_threshold=0)
+        trio.run(history, Path(directory), monkeypatch, clock=clock)
