@@ -1,0 +1,42 @@
+"""`etcdlab check`: is the lab as secure as it claims to be?"""
+
+from typing import TYPE_CHECKING, Final
+
+from etcdlab.cli.result import Cell, Result, Table, View
+from etcdlab.cli.verb import lab_option, verb
+from etcdlab.errors import ExitStatus
+from etcdlab.lab import Lab
+
+if TYPE_CHECKING:
+    from etcdlab.check.report import Check, SecurityReport
+
+_RESULTS: Final = {True: Cell("ok", "good"), False: Cell("FAILED", "bad"), None: Cell("-", "quiet")}
+
+
+@verb("check", example="etcdlab check --lab main")
+@lab_option
+def check(lab: str | None) -> Result:
+    """Prove that a running lab is secure, by trying: who is let in, who is refused and with which words.
+
+    The members log each refused attempt as a warning. Exit status: 0 all is well, 1 something failed.
+    """
+    from etcdlab.check import security  # cryptography and psutil, 0.1 s that `--help` does not pay
+
+    report = security.check(Lab.attach(lab).directory)
+    status = ExitStatus.DONE if report.passed else ExitStatus.FAILED
+    return Result(view=_view(report), data=report, exit_status=status)
+
+
+def _view(report: "SecurityReport") -> View:
+    yield Table(header=("CHECK", "MEMBER", "PORT", "", "WHAT WAS SAID"), rows=tuple(map(_row, report.checks)))
+    made = [check for check in report.checks if check.passed is not None]
+    failed = [check for check in made if not check.passed]
+    if failed:
+        yield Cell(f"{report.lab}: {len(failed)} of {len(made)} checks failed", "bad")
+    else:
+        yield Cell(f"{report.lab}: all {len(made)} checks passed", "good")
+
+
+def _row(check: "Check") -> tuple[str | Cell, ...]:
+    port = check.port.value if check.port else "-"
+    return check.name.value, check.member or "-", port, _RESULTS[check.passed], check.detail
