@@ -1,22 +1,15 @@
-"""Serve the API on the control socket, and end in time. Slow to import (0.1 s): the daemon does so once members run."""
+"""Serve the API on the control socket, and end in time."""
 
-import http
 import logging
 import socket
 from functools import partial
 from pathlib import Path
-from typing import cast
 
 import trio
-from hypercorn.app_wrappers import ASGIWrapper
-from hypercorn.config import Config
-from hypercorn.trio.tcp_server import TCPServer
-from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import ASGIFramework, ConnectionState
 
 from etcdlab.control.api import Api
-from etcdlab.control.application import application
-from etcdlab.control.connection import BoundedStream, Limits
+from etcdlab.control.application import Application
+from etcdlab.control.connection import ClientGone, Connection, Limits
 from etcdlab.control.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
@@ -35,68 +28,48 @@ async def serve(
 
     At shutdown streams end at once and other requests have `limits.grace_s`.
     """
-    server = _Server(cluster, shutdown, limits)
+    server = _Server(cluster, limits)
     path = listener.getsockname()
     try:
-        async with trio.open_nursery() as connections:
+        async with trio.open_nursery() as handlers:
             async with trio.open_nursery() as acceptor:
                 listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(listener))]
-                accept = partial(trio.serve_listeners, server.serve, listeners, handler_nursery=connections)
-                await acceptor.start(accept)
+                await acceptor.start(partial(trio.serve_listeners, server.handle, listeners, handler_nursery=handlers))
                 task_status.started()
                 await shutdown.wait()
                 acceptor.cancel_scope.cancel()
-            connections.cancel_scope.deadline = trio.current_time() + limits.grace_s
+            server.interrupt()
+            handlers.cancel_scope.deadline = trio.current_time() + limits.grace_s
     finally:
         Path(path).unlink(missing_ok=True)  # noqa: ASYNC240 - microseconds, and at the end
 
 
 class _Server:
-    """Serves connections: how many there are, and Hypercorn's settings."""
+    """The connections that are open."""
 
-    def __init__(self, cluster: Supervisor, shutdown: trio.Event, limits: Limits) -> None:
-        app = application(Api(cluster), limits=limits, shutdown=shutdown)
-        self._app = ASGIWrapper(cast("ASGIFramework", app))
-        self._config = _hypercorn_config(limits)
-        self._shutdown = shutdown
+    def __init__(self, cluster: Supervisor, limits: Limits) -> None:
+        self._application = Application(Api(cluster))
         self._limits = limits
-        self._open = 0
+        self._connections: set[Connection] = set()
 
-    async def serve(self, stream: trio.SocketStream) -> None:
+    async def handle(self, stream: trio.SocketStream) -> None:
         """Serve one connection to its end. Whatever a client provokes ends with its connection, in the log."""
-        bounded = BoundedStream(stream, self._limits)
-        self._open += 1
+        connection = Connection(stream, self._limits)
+        self._connections.add(connection)
         try:
-            if self._open > self._limits.connections:
-                await bounded.refuse(http.HTTPStatus.SERVICE_UNAVAILABLE)
-                return
-            # Hypercorn's contexts are for all connections. With one each, a connection can be told that it is the last.
-            context = WorkerContext(max_requests=None)
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(bounded.watch_close, nursery.cancel_scope)
-                nursery.start_soon(_terminate_after, context, self._shutdown)
-                nursery.start_soon(_terminate_after, context, bounded.left)
-                # Not hypercorn.trio.serve: there, one connection's failure ends the server.
-                await TCPServer(self._app, self._config, context, ConnectionState({}), bounded)  # type: ignore[arg-type]
-                nursery.cancel_scope.cancel()
+            async with stream:
+                if len(self._connections) > self._limits.connections:
+                    await connection.refuse()
+                else:
+                    await connection.serve(self._application.answer)
+        except* ClientGone:
+            pass
         except* Exception:
             log.exception("a connection on the control socket failed")
         finally:
-            self._open -= 1
+            self._connections.remove(connection)
 
-
-async def _terminate_after(context: WorkerContext, event: trio.Event) -> None:
-    await event.wait()
-    await context.terminated.set()
-
-
-def _hypercorn_config(limits: Limits) -> Config:
-    config = Config()
-    # As many messages as a request can have: when the queue is full, Hypercorn deadlocks between reader and answer.
-    config.max_app_queue_size = limits.request_bytes + 2
-    # Runs from the connection's start or the last answer to the end of the next request's head. (read_timeout would
-    # also cut off a follower of events, who says nothing by right.)
-    config.keep_alive_timeout = limits.head_s
-    config.include_server_header = False
-    config.errorlog = log
-    return config
+    def interrupt(self) -> None:
+        """Let go of clients that wait for something, or are waited for."""
+        for connection in self._connections:
+            connection.interrupt()

@@ -1,7 +1,10 @@
 """What clients can do to the server: properly, wrongly, and with intent."""
 
+import http.client
 import os
+import socket
 import stat
+from contextlib import closing
 
 import msgspec
 import pytest
@@ -98,6 +101,9 @@ async def test_a_wrong_body_is_told_where(lab, path, body, words):
         ("/v1/events?since=" + "9" * 10_000, "query"),
         ("/v1/events?follow=maybe", "`$.follow`"),
         ("/v1/logs?lines=x", "`$.lines`"),
+        ("/v1/logs?lines=1&lines=2", "`$.lines`"),
+        ("/v1/logs?node=%ff", "utf-8"),
+        ("/v1/logs?node", "bad query field"),
     ],
 )
 async def test_a_wrong_query_is_told_where(lab, target, words):
@@ -117,6 +123,16 @@ async def test_the_log_stream_refuses_an_unknown_member_before_it_begins(lab):
     assert (await lab.ask("GET", "/v1/logs?node=n1&node=n9")).status == 404
 
 
+@pytest.mark.parametrize("path", ["/v1/status", "/v1/events", "/v2"])
+async def test_head_is_get_without_its_body(lab, path):
+    got = await lab.ask("GET", path)
+    received = await lab.exchange(request("HEAD", path, headers="") + request("HEAD", path))
+    assert received.endswith(b"\r\n\r\n")
+    answers = [Answer.parse(one + b"\r\n\r\n") for one in received.split(b"\r\n\r\n")[:-1]]
+    assert [answer.status for answer in answers] == [got.status] * 2
+    assert answers[0].headers.get("content-length") == got.headers.get("content-length")
+
+
 async def test_a_shutdown_is_taken_on(lab):
     assert (await lab.ask("POST", "/v1/shutdown")).status == 202
     assert lab.supervisor.calls == [("shutdown", False)]
@@ -125,6 +141,39 @@ async def test_a_shutdown_is_taken_on(lab):
 async def test_requests_share_a_connection_also_when_sent_ahead(lab):
     received = await lab.exchange(request("GET", "/v1/status", headers="") * 2 + request("GET", "/v1/status"))
     assert received.count(b"HTTP/1.1 200") == 3
+
+
+async def test_a_request_may_be_sent_ahead_of_a_streams_end(lab):
+    received = await lab.exchange(request("GET", "/v1/events", headers="") + request("GET", "/v1/status"))
+    assert received.count(b"HTTP/1.1 200") == 2
+    async with await trio.open_unix_socket(lab.path) as stream:
+        await follow(stream)
+        await stream.send_all(request("GET", "/v1/status"))
+        await trio.testing.wait_all_tasks_blocked()
+        assert lab.supervisor.followers == 1
+
+
+async def test_a_follower_cannot_send_ahead_without_end(lab):
+    async with await trio.open_unix_socket(lab.path) as stream:
+        await follow(stream)
+        with pytest.raises(trio.BrokenResourceError):
+            await stream.send_all(b" " * 1_000_000)
+    await lab.wait_no_connection()
+
+
+async def test_a_body_is_asked_for_only_if_it_will_be_taken(lab):
+    def head(size):
+        return (
+            f"POST /v1/shutdown HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: {size}\r\n\r\n".encode()
+        )
+
+    async with await trio.open_unix_socket(lab.path) as stream:
+        await stream.send_all(head(2))
+        assert await stream.receive_some() == b"HTTP/1.1 100 \r\n\r\n"
+        await stream.send_all(b"{}")
+        assert Answer.parse(await stream.receive_some()).status == 202
+    received = await lab.exchange(head(64 * 1024 + 1))
+    assert Answer.parse(received).status == 413
 
 
 async def test_a_client_that_sent_eof_still_gets_its_answer(lab):
@@ -139,6 +188,18 @@ async def test_an_oversized_body_is_refused(lab, path, size):
     assert answer.status == 413
     assert "too large" in answer.error.message
     assert lab.supervisor.calls == []
+
+
+async def test_a_client_that_writes_before_it_reads_sees_the_refusal(lab):
+    def ask():
+        with closing(http.client.HTTPConnection("localhost")) as connection:
+            connection.sock = socket.socket(socket.AF_UNIX)
+            connection.sock.connect(lab.path)
+            connection.request("POST", "/v1/stop", b" " * 800_000)  # more than the kernel takes
+            answer = connection.getresponse()
+            return answer.status, answer.headers["connection"]
+
+    assert await lab.run(ask) == (413, "close")
 
 
 async def test_an_endless_chunked_body_is_refused(lab):
@@ -253,6 +314,37 @@ async def test_shutdown_ends_streams_properly(tmp_path):
         lab.shutdown.set()
 
 
+async def test_shutdown_ends_a_stream_between_chunks(tmp_path):
+    async with served(tmp_path, Limits(grace_s=20)) as lab:
+        lab.supervisor.endless = True
+        async with await trio.open_unix_socket(lab.path) as stream:
+            await stream.send_all(request("GET", "/v1/events?follow=true"))
+            await trio.testing.wait_all_tasks_blocked(SHORT)  # the server, in the middle of a chunk
+            lab.shutdown.set()
+            received = b"".join([chunk async for chunk in stream])
+        assert received.endswith(b"}\n\r\n0\r\n\r\n")
+
+
+async def test_shutdown_lets_go_of_a_kept_connection(tmp_path):
+    async with served(tmp_path, Limits(grace_s=20)) as lab, await trio.open_unix_socket(lab.path) as stream:
+        await stream.send_all(request("GET", "/v1/status", headers=""))
+        await stream.receive_some()
+        lab.shutdown.set()
+        with trio.fail_after(1):
+            assert await stream.receive_some() == b""
+
+
+async def test_what_is_under_way_at_shutdown_is_answered(tmp_path):
+    async with served(tmp_path, Limits(grace_s=20)) as lab, await trio.open_unix_socket(lab.path) as stream:
+        lab.supervisor.gate = trio.Event()
+        await stream.send_all(request("POST", "/v1/stop", b'{"nodes":["n1"]}', headers=""))
+        await trio.testing.wait_all_tasks_blocked()
+        lab.shutdown.set()
+        await trio.testing.wait_all_tasks_blocked()
+        lab.supervisor.gate.set()
+        assert Answer.parse(b"".join([chunk async for chunk in stream])).status == 200
+
+
 async def test_shutdown_waits_for_nobody(tmp_path):
     async with served(tmp_path, Limits()) as lab:
         lab.supervisor.endless = True
@@ -285,12 +377,21 @@ async def test_a_stream_that_breaks_off_is_not_taken_for_one_that_ended(lab, cap
 
 
 @pytest.mark.parametrize(
+    "upgrade",
+    [
+        "websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==",
+        "h2c\r\nhttp2-settings: AAMAAABkAAQAoAAAAAIAAAAA",
+    ],
+)
+async def test_an_upgrade_is_not_taken(lab, upgrade):
+    headers = f"connection: upgrade\r\nupgrade: {upgrade}\r\n"
+    received = await lab.exchange(request("GET", "/v1", headers=headers) + request("GET", "/v1/status"))
+    assert received.count(b"HTTP/1.1 200") == 2
+
+
+@pytest.mark.parametrize(
     "sent",
     [
-        b"GET /v1 HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n"
-        b"sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
-        b"GET /v1 HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
-        b"GET /v1 HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: h2c\r\nhttp2-settings: !\r\n\r\n",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00" * 100,
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\xff" * 100_000,
