@@ -11,18 +11,18 @@ end of that input without a line means that there is nothing to do. Its reports 
 word; from then on it is alone. With `--tied` it ends when its standard input does, that is, when its owner dies.
 """
 
-import importlib
 import logging
 import os
 import signal
-import socket
 import sys
+from functools import partial
 from pathlib import Path
 
 import msgspec
 import trio
 
 from etcdlab.control.listener import bind
+from etcdlab.control.server import serve
 from etcdlab.errors import BootError, EtcdlabError
 from etcdlab.model.report import Failed, Go, Progress, Ready, Report
 from etcdlab.prepare.labdir import LabDirectory
@@ -68,7 +68,7 @@ async def run(directory: LabDirectory, reporter: Reporter, *, boot_s: float, tie
             services.start_soon(watch_owner, cluster)
         services.start_soon(report_progress, journal, reporter)
         async with trio.open_nursery() as control:
-            control.start_soon(serve_control, cluster, listener, ended)
+            control.start_soon(partial(serve, cluster, listener, shutdown=ended))
             booted = await supervise(cluster, reporter, boot_s=boot_s)
             ended.set()
         services.cancel_scope.cancel()
@@ -128,12 +128,6 @@ async def watch_owner(cluster: Cluster) -> None:
         while await owner.receive_some():
             pass
     cluster.request_shutdown(purge=False)
-
-
-async def serve_control(cluster: Cluster, listener: socket.socket, ended: trio.Event) -> None:
-    """Import and run the control server. The import costs 250 ms of CPU: in a thread, while the members boot."""
-    server = await trio.to_thread.run_sync(importlib.import_module, "etcdlab.control.server")
-    await server.serve(cluster, listener, shutdown=ended)
 
 
 async def report_progress(journal: Journal, reporter: Reporter) -> None:
