@@ -1,5 +1,6 @@
 """The lab's journal: events appended to `events.jsonl` as they happen, and handed to whoever follows."""
 
+import logging
 import os
 import time
 from collections.abc import AsyncGenerator
@@ -11,6 +12,8 @@ import msgspec
 
 from etcdlab.model.event import Event, EventKind
 from etcdlab.runtime.broadcast import Broadcast
+
+logger = logging.getLogger(__name__)
 
 FOLLOWER_BACKLOG: Final = 1000
 """Events that a follower may fall behind before it is dropped; it can come back with the last `seq` it saw."""
@@ -27,6 +30,8 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self._path = path
         self.sequence = _last_sequence(path)
+        # After a line that a crash or a full disk cut short, the next begins on a line of its own.
+        self._torn = path.exists() and path.read_bytes()[-1:] not in (b"", b"\n")
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._live = Broadcast[Event](FOLLOWER_BACKLOG)
 
@@ -36,9 +41,17 @@ class Journal:
         event = Event(
             seq=self.sequence, time=now_text(), monotonic_s=time.monotonic(), kind=kind, node=node, detail=detail
         )
-        os.write(self._descriptor, msgspec.json.encode(event) + b"\n")
+        self._append(msgspec.json.encode(event) + b"\n")
         self._live.publish(event)
         return event
+
+    def _append(self, line: bytes) -> None:
+        data = b"\n" + line if self._torn else line
+        try:
+            self._torn = os.write(self._descriptor, data) < len(data)
+        except OSError as error:  # a full disk must not take the supervisor down
+            self._torn = True
+            logger.warning("event not written to %s: %s", self._path, error)
 
     async def events(self, *, since: int, follow: bool) -> AsyncGenerator[Event, None]:
         """Events with `seq` above `since`: those written, then (`follow`) those to come, without a gap."""
