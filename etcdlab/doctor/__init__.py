@@ -1,0 +1,1 @@
+"""A look at the machine and at what dead labs left on it."""
