@@ -8,18 +8,25 @@ import contextlib
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from etcdlab.errors import LabStateError, NotRunningError, UsageError
 from etcdlab.model.plan import PLAN_VERSION, Plan
 
-SOCKET_PATH_LIMIT = 100
+SOCKET_PATH_LIMIT: Final = 100
 """Bytes. `sun_path` holds 108 on Linux and 104 on macOS, with the final NUL."""
+SOCKET_NAME_LENGTH: Final = 32
+"""Bytes that a control socket's place in a runtime directory takes at most."""
+TEMPORARY: Final = Path("/tmp")
+TRIES: Final = 100
+"""How often a directory that is purged at the same time is made anew."""
 
 
 def home() -> Path:
@@ -32,10 +39,31 @@ def home() -> Path:
 
 
 def runtime_directory() -> Path:
-    """Where a control socket goes whose path in the lab's directory would be too long. A short path of this user's."""
-    import platformdirs
+    """Where a control socket goes whose path in the lab's directory would be too long: short, and this user's alone.
 
-    return platformdirs.user_runtime_path("etcdlab")
+    Raises LabStateError when somebody else has taken the place.
+    """
+    user = os.geteuid()
+    for base in (os.environ.get("XDG_RUNTIME_DIR"), f"/run/user/{user}"):
+        if base and len(os.fsencode(base)) + SOCKET_NAME_LENGTH <= SOCKET_PATH_LIMIT and is_private(Path(base)):
+            return Path(base) / "etcdlab"
+    directory = TEMPORARY / f"etcdlab-{user}"
+    if os.path.lexists(directory) and not is_private(directory):
+        raise LabStateError(
+            f"{directory}, where the control socket would go, is not a directory of this user's alone",
+            hint="Remove it, or set XDG_RUNTIME_DIR to a directory that is, with mode 0700.",
+        )
+    return directory
+
+
+def is_private(path: Path) -> bool:
+    """Whether this is a directory (no link to one) that this user owns and can use, and nobody else can enter."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return False
+    owned = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
+    return owned and not status.st_mode & 0o077 and os.access(path, os.W_OK | os.X_OK)
 
 
 class LabDirectory:
@@ -71,33 +99,47 @@ class LabDirectory:
         except FileNotFoundError:
             return False
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
+            return _is_held(descriptor)
         finally:
             os.close(descriptor)
-        return False
 
     def acquire(self) -> int | None:
         """Hold this lab, making its directory (0700) if needed; the descriptor of the lock, or None if it is held.
 
         The lock lasts until every copy of the descriptor is closed: a daemon that inherits it holds the lab alone.
+        Raises LabStateError when the directory cannot be made.
         """
         while True:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            try:
-                descriptor = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            except FileNotFoundError:
-                continue  # a purge removed the directory meanwhile
+            descriptor = self._open_lock()
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # A purge may have removed the file between the two calls: then this lock would guard nothing.
-                if self.lock.exists() and os.path.samestat(os.fstat(descriptor), self.lock.stat()):
+                # A purge may have taken the file away between the two calls: then this lock would guard nothing.
+                if os.path.samestat(os.fstat(descriptor), self.lock.stat()):
                     return descriptor
             except BlockingIOError:
-                os.close(descriptor)
-                return None
+                # Not by one who only looked, as `is_running` does: that one is gone in a moment.
+                if _is_held(descriptor):
+                    os.close(descriptor)
+                    return None
+            except FileNotFoundError:
+                pass
             os.close(descriptor)
+
+    def _open_lock(self) -> int:
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+                return os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            except OSError as error:
+                # These two also come when a purge takes the directory away in the middle of it.
+                if isinstance(error, FileNotFoundError | FileExistsError) and tries < TRIES:
+                    continue
+                raise LabStateError(
+                    f"the lab's directory {self.path} cannot be made: {error.strerror}",
+                    hint="Set ETCDLAB_HOME to a directory that can be written.",
+                ) from error
 
     def wait_released(self, timeout_s: float) -> bool:
         """Wait until no daemon holds this lab; False when `timeout_s` seconds were not enough."""
@@ -105,14 +147,16 @@ class LabDirectory:
             descriptor = os.open(self.lock, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
             return True
+
+        def wait() -> None:
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+            os.close(descriptor)  # here, since after a timeout this lock would come late and keep others out
+
         # flock has no bound of its own, and the kernel wakes a waiter at once: so a thread waits, and we wait for it.
-        waiter = threading.Thread(target=fcntl.flock, args=(descriptor, fcntl.LOCK_SH), daemon=True)
+        waiter = threading.Thread(target=wait, daemon=True)
         waiter.start()
         waiter.join(timeout_s)
-        if waiter.is_alive():
-            return False
-        os.close(descriptor)
-        return True
+        return not waiter.is_alive()
 
     def purge(self, plan: Plan | None) -> None:
         """Remove the lab: its directory, and what it put elsewhere (data directories, a socket). Hold the lock."""
@@ -123,14 +167,21 @@ class LabDirectory:
                     Path(node.data_dir).rmdir()
         if plan:
             Path(plan.socket).unlink(missing_ok=True)
-        shutil.rmtree(self.path, ignore_errors=True)
+        # First away, in one step: whoever makes a lab of this name next is to lose nothing of it to this removal.
+        with (
+            tempfile.TemporaryDirectory(dir=self.path.parent, prefix=".purged-", ignore_cleanup_errors=True) as purged,
+            contextlib.suppress(FileNotFoundError),
+        ):
+            self.path.rename(Path(purged, self.name))
 
     def load_plan(self) -> Plan:
         """Read `plan.json`. Raises NotRunningError when there is no lab, LabStateError when it cannot be read."""
         try:
             content = self.plan.read_bytes()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise no_such_lab(self.name) from None
+        except OSError as error:
+            raise LabStateError(f"{self.plan} cannot be read: {error.strerror}") from error
         try:
             plan = msgspec.json.decode(content, type=Plan)
         except msgspec.DecodeError as error:
@@ -165,9 +216,18 @@ def replace_file(path: Path, content: bytes) -> None:
         raise
 
 
+def _is_held(descriptor: int) -> bool:
+    """Whether somebody holds the lock of this file alone. If not, it is now shared, until the descriptor is closed."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    return False
+
+
 def all_labs() -> Iterator[LabDirectory]:
     """Every lab in `home()`, by name."""
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         for path in sorted(home().iterdir()):
             directory = LabDirectory(path)
             if directory.exists():
