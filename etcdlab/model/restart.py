@@ -1,10 +1,14 @@
 """When to start a member again: policy, backoff and budget. Pure: `now` comes in as a parameter, in seconds."""
 
 import enum
+from typing import Final
 
 import msgspec
 
 from etcdlab.model.exit import Exit
+
+MOST_DOUBLINGS: Final = 60
+"""A float cannot be doubled for ever, and no backoff is that long."""
 
 
 class RestartPolicy(enum.Enum):
@@ -64,8 +68,7 @@ def judge(rules: RestartRules, history: History, exit_: Exit, *, now: float, hea
         why_not = f"it was restarted {len(recent)} times within {rules.window_s:g} s, the whole budget"
         return Verdict(delay_s=None, history=History(recent, history.failures), why_not=why_not, failed=True)
     failures = 0 if healthy_for_s >= rules.healthy_after_s else history.failures
-    if failures == 0 and healthy_for_s > 0:
-        delay = 0.0
-    else:
-        delay = min(rules.backoff_s * 2.0 ** max(failures - 1, 0), rules.backoff_max_s)
+    if failures == 0 and healthy_for_s == 0:
+        failures = 1  # it never worked: there is no health for an immediate restart to return to
+    delay = min(rules.backoff_s * 2.0 ** min(failures - 1, MOST_DOUBLINGS), rules.backoff_max_s) if failures else 0.0
     return Verdict(delay_s=delay, history=History((*recent, now), failures + 1))
