@@ -40,6 +40,12 @@ class UsageError(EtcdlabError):
     exit_status = ExitStatus.USAGE
 
 
+class UnknownMemberError(UsageError):
+    """A name that no member of the lab has."""
+
+    code = "unknown-member"
+
+
 class TopologyError(UsageError):
     """A topology has problems; `problems` holds one line for each, all of them."""
 

@@ -1,6 +1,5 @@
 """`etcdlab logs`: the members' logs, merged by time, readable. Reads only files, so it works with the daemon dead."""
 
-import difflib
 import itertools
 import re
 from collections import deque
@@ -16,8 +15,7 @@ from etcdlab.cli.completion import complete_node
 from etcdlab.cli.result import Cell, Result
 from etcdlab.cli.stream import stream_verb
 from etcdlab.cli.verb import lab_option
-from etcdlab.errors import UsageError
-from etcdlab.etcd.log import Level, Record, render
+from etcdlab.etcd.log import Level, LogLine, Record, render
 from etcdlab.etcd.logfile import LogFiles, read
 from etcdlab.model.plan import Plan
 from etcdlab.model.units import Duration
@@ -36,16 +34,6 @@ _STYLES: Final = {
 
 Told = tuple[str, Record]
 """A member's name and what its log says."""
-
-
-class LogLine(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of `logs --json`. `time` is ISO 8601 in UTC, or null for a line that has none."""
-
-    node: str
-    time: datetime | None
-    level: Level
-    message: str
-    fields: dict[str, Any]
 
 
 class Moment(click.ParamType[datetime]):
@@ -149,16 +137,8 @@ def logs(
 
 
 def log_paths(plan: Plan, names: tuple[str, ...]) -> dict[str, Path]:
-    """The logs of the members called `names`, of all when there are none. Raises UsageError for an unknown name."""
-    known = {node.name: Path(node.log) for node in plan.nodes}
-    for name in names:
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            raise UsageError(
-                f"lab {plan.lab!r} has no member {name!r}; its members are {', '.join(known)}",
-                hint=f"Did you mean {close[0]}?" if close else "",
-            )
-    return {name: path for name, path in known.items() if name in names or not names}
+    """The logs of the members called `names`, of all when there are none. Raises UnknownMemberError."""
+    return {node.name: Path(node.log) for node in (plan.select(names) if names else plan.nodes)}
 
 
 def last_told(paths: Mapping[str, Path], sieve: Sieve, count: int | None) -> Iterable[Told]:
@@ -193,7 +173,4 @@ def _raw(record: Record) -> str:
 
 
 def _json(told: Told) -> str:
-    node, record = told
-    return msgspec.json.encode(
-        LogLine(node=node, time=record.time, level=record.level, message=record.message, fields=record.fields)
-    ).decode()
+    return msgspec.json.encode(LogLine.of(*told)).decode()

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import msgspec
 
@@ -47,6 +47,21 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     def continues(self) -> bool:
         """Whether the line says nothing of itself and belongs to the one before it, as a Go stack does."""
         return self.time is None and self.level is Level.INFO
+
+
+class LogLine(msgspec.Struct, frozen=True, kw_only=True):
+    """A record as programs get it, with the member's name. `time` is ISO 8601 in UTC, null if the line has none."""
+
+    node: str
+    time: datetime | None
+    level: Level
+    message: str
+    fields: dict[str, Any]
+
+    @classmethod
+    def of(cls, node: str, record: Record) -> Self:
+        """The line of `node` that `record` was read from."""
+        return cls(node=node, time=record.time, level=record.level, message=record.message, fields=record.fields)
 
 
 _ZAP_LEVELS: Final = {level.value: level for level in Level} | {"warn": Level.WARNING, "dpanic": Level.PANIC}

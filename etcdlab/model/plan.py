@@ -1,7 +1,11 @@
 """What will run, decided before it runs: every port, path, certificate and argument. This is `plan.json`."""
 
+import difflib
+from collections.abc import Iterable
+
 import msgspec
 
+from etcdlab.errors import UnknownMemberError
 from etcdlab.model.certificate import PkiPlan
 from etcdlab.model.restart import RestartRules
 
@@ -83,12 +87,17 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     log_count: int
     version: int = PLAN_VERSION
 
-    def node(self, name: str) -> NodePlan:
-        """The member called `name`. Raises KeyError."""
-        for node in self.nodes:
-            if node.name == name:
-                return node
-        raise KeyError(name)
+    def select(self, names: Iterable[str]) -> tuple[NodePlan, ...]:
+        """The members with these names, each once, in the order given. Raises UnknownMemberError."""
+        known = {node.name: node for node in self.nodes}
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            close = difflib.get_close_matches(unknown[0], known, n=1)
+            raise UnknownMemberError(
+                f"lab {self.lab!r} has no member {', '.join(map(repr, unknown))}; its members are {', '.join(known)}",
+                hint=f"Did you mean {close[0]}?" if close else "",
+            )
+        return tuple(known[name] for name in dict.fromkeys(names))
 
     @property
     def voters(self) -> tuple[NodePlan, ...]:

@@ -82,7 +82,7 @@ def test_node_and_arguments(home, executed, typed, node, arguments):
     (program, words, environment) = executed[0]
     assert program == home / "bin" / "etcdctl"
     assert words == tuple(shlex.split(arguments))
-    expected = plan.node(node).client_url if node else ",".join(plan.endpoints)
+    expected = plan.select([node])[0].client_url if node else ",".join(plan.endpoints)
     assert environment["ETCDCTL_ENDPOINTS"] == expected
 
 

@@ -37,7 +37,7 @@ def test_a_plain_labs_variables_have_no_certificates(tmp_path):
 def test_learners_are_no_endpoints_unless_named(tmp_path):
     plan = make_plan(tmp_path, learners=1, tls=False)
     assert variables(plan, None)["ETCDCTL_ENDPOINTS"] == "http://localhost:1179,http://localhost:1279"
-    assert variables(plan, None, node=plan.node("n3"))["ETCDCTL_ENDPOINTS"] == "http://localhost:1379"
+    assert variables(plan, None, node=plan.select(["n3"])[0])["ETCDCTL_ENDPOINTS"] == "http://localhost:1379"
 
 
 def test_an_identity_by_name(tmp_path):
