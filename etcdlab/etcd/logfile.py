@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, Self
 
 from etcdlab.etcd.log import Record, parse
+from etcdlab.etcd.rotation import older_part
 
 if TYPE_CHECKING:
     from inotify_simple import INotify
@@ -25,6 +26,7 @@ POLL_S: Final = 0.1
 """How often files are looked at where there is no inotify."""
 
 _BLOCK: Final = 64 * 1024
+_PROOF: Final = 256
 _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 
 
@@ -89,6 +91,7 @@ class Tail:
         self.path = path
         self._file: BinaryIO | None = None
         self._rest = b""
+        self._last = b""
         self._open()
         self.position = self._end = self._last_line_end()
 
@@ -98,7 +101,7 @@ class Tail:
 
     def new_lines(self) -> list[bytes]:
         """Whole lines not given yet, at most one read's worth; none when there are none now."""
-        while data := self._read() or (self._read() if self._changed() else b""):
+        while data := self._read() or self._read_after_change():
             *lines, self._rest = (self._rest + data).split(b"\n")
             if lines:
                 return lines
@@ -126,7 +129,27 @@ class Tail:
         self._file.seek(self.position)
         data = self._file.read(_BLOCK * 4) or b""
         self.position += len(data)
+        self._last = data[-_PROOF:] or self._last
         return data
+
+    def _read_after_change(self) -> bytes:
+        """The same, after the file was looked at again: what rotation took away unread, then the new start."""
+        position = self.position
+        if not self._changed():
+            return b""
+        taken = self._taken_away(position)
+        if (taken or self._rest) and not taken.endswith(b"\n"):
+            taken += b"\n"  # cut short for good: a line of its own, not the start of the new file's first
+        return taken or self._read()
+
+    def _taken_away(self, position: int) -> bytes:
+        """What was behind `position` when the log was copied to its first older part and truncated."""
+        with contextlib.suppress(OSError), older_part(self.path, 1).open("rb") as file:
+            file.seek(max(position - len(self._last), 0))
+            # The part is this log's past only if it holds what was read last.
+            if self._last and file.read(len(self._last)) == self._last:
+                return file.read()
+        return b""
 
     def _changed(self) -> bool:
         """Whether there is another file to read, or this one from its start: it appeared, or was rotated."""
@@ -141,8 +164,6 @@ class Tail:
             if there.st_size >= self.position and os.path.samestat(there, os.fstat(self._file.fileno())):
                 return False
             self._file.close()
-            if self._rest:  # cut short for good: a line of its own, not the start of the new file's first
-                self._rest += b"\n"
         self._open()
         self.position = 0
         return True
@@ -150,8 +171,7 @@ class Tail:
 
 def _older(path: Path) -> list[Path]:
     """The older parts of the log at `path`, newest first."""
-    numbered = (path.with_name(f"{path.name}.{number}") for number in itertools.count(1))
-    return list(itertools.takewhile(Path.exists, numbered))
+    return list(itertools.takewhile(Path.exists, (older_part(path, number) for number in itertools.count(1))))
 
 
 def _history(path: Path, count: int | None, end: int | None = None) -> Iterator[bytes]:

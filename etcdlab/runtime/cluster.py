@@ -1,40 +1,38 @@
 """A lab at run time: its members together, what can be asked of them, and what is known about them."""
 
-import re
 import signal
-from collections.abc import AsyncGenerator, Sequence
+import ssl
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import msgspec
 import trio
 
-from etcdlab.errors import QuorumError, TimedOutError
+from etcdlab.errors import BootError, CertificateError, LabStateError, QuorumError, TimedOutError
+from etcdlab.etcd import log, logfile
+from etcdlab.etcd.api import GatewayError
 from etcdlab.model.event import Event, EventKind
 from etcdlab.model.lifecycle import NodeState
-from etcdlab.model.plan import Plan
+from etcdlab.model.plan import Plan, TlsPlan
 from etcdlab.model.quorum import keeps_quorum, quorum
 from etcdlab.model.status import LabStatus
 from etcdlab.prepare.labdir import LabDirectory
 from etcdlab.runtime import boot
 from etcdlab.runtime.broadcast import Broadcast
-from etcdlab.runtime.health import add_learner, is_healthy
-from etcdlab.runtime.http import client_context
+from etcdlab.runtime.health import add_learner
+from etcdlab.runtime.http import Unreachable, client_context
 from etcdlab.runtime.journal import Journal
 from etcdlab.runtime.measure import measure_lab
 from etcdlab.runtime.node import Node
 from etcdlab.runtime.tail import watch_lines
-
-WATCH_S: Final = 2.0
-"""Seconds between looks at the members' health when their logs report nothing."""
+from etcdlab.runtime.watch import Watch
 
 LOG_BACKLOG: Final = 1000
 """Batches of lines that a follower of the logs may fall behind."""
 
 _SERVING_PEERS: Final = b'"serving peer traffic"'
-_LEADER_NEWS: Final = re.compile(
-    rb"raft\.node: \w+ (?:elected leader|changed leader from \w+ to|lost leader) (\w+) at term (\d+)"
-)
 
 
 class Cluster:
@@ -44,18 +42,18 @@ class Cluster:
         self._directory = directory
         self._plan = plan
         self._journal = journal
-        gateway = plan.tls and plan.tls.gateway
-        context = (
-            client_context(plan.tls.ca, gateway.certificate, gateway.private_key) if plan.tls and gateway else None
-        )
+        context = _gateway_context(plan.tls) if plan.tls else None
         self.nodes = {
             node.name: Node(node, rules=plan.restart, stop_s=plan.timeouts.stop_s, journal=journal, context=context)
             for node in plan.nodes
         }
         self._lines = Broadcast[tuple[str, list[bytes]]](LOG_BACKLOG)
-        self._news = trio.Event()
-        self._term = 0
-        self._has_quorum: bool | None = None
+        self._watch = Watch(
+            [self.nodes[node.name] for node in plan.voters],
+            journal,
+            probe_s=plan.timeouts.probe_s,
+            election_timeout_s=plan.election_timeout_s,
+        )
         self.shutdown_requested = trio.Event()
         self.purge = False
 
@@ -69,58 +67,21 @@ class Cluster:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Supervise the members for ever. Started once every member has its task and its log is watched."""
         async with trio.open_nursery() as nursery:
-            await nursery.start(watch_lines, {node.name: Path(node.log) for node in self._plan.nodes}, self._on_lines)
+            logs = {node.name: Path(node.log) for node in self._plan.nodes}
+            watch = partial(watch_lines, rotate_at=self._plan.log_size, keep=self._plan.log_count)
+            await nursery.start(watch, logs, self._on_lines)
             for node in self.nodes.values():
                 nursery.start_soon(node.run)
-            nursery.start_soon(self._watch_health)
+            nursery.start_soon(self._watch.run)
             task_status.started()
 
     def _on_lines(self, name: str, lines: list[bytes]) -> None:
-        """React to a member's log: its peers can connect, or the leader changed."""
         for line in lines:
             if _SERVING_PEERS in line:
                 self.nodes[name].serving_peers.set()
-            elif b"raft.node: " in line and (news := _LEADER_NEWS.search(line)):
-                self._on_leader_news(line, leader=news[1].decode(), term=int(news[2]))
+            else:
+                self._watch.on_line(line)
         self._lines.publish((name, lines))
-
-    def _on_leader_news(self, line: bytes, *, leader: str, term: int) -> None:
-        # Every member reports every election: the first to do so in a newer term makes the event.
-        if b"lost leader" not in line and term > self._term:
-            self._term = term
-            name = next((node.name for node in self._plan.nodes if node.member_id == leader.rjust(16, "0")), None)
-            self._journal.emit(EventKind.LEADER_CHANGED, name, term=term, member_id=leader.rjust(16, "0"))
-        self._news.set()
-
-    async def _watch_health(self) -> None:
-        """Journal when quorum is lost and regained: looked at in intervals, and at once when a log has news."""
-        while True:
-            with trio.move_on_after(WATCH_S):
-                await self._news.wait()
-            self._news = trio.Event()
-            if self._has_quorum is None:
-                continue  # not booted yet
-            healthy = await self._healthy_voters()
-            has_quorum = healthy >= quorum(len(self._plan.voters))
-            if has_quorum != self._has_quorum:
-                self._has_quorum = has_quorum
-                kind = EventKind.QUORUM_REGAINED if has_quorum else EventKind.QUORUM_LOST
-                self._journal.emit(kind, healthy=healthy, voters=len(self._plan.voters))
-
-    async def _healthy_voters(self) -> int:
-        """How many voting members answer a linearizable read within the probe's bound."""
-        healthy = 0
-
-        async def look(node: Node) -> None:
-            nonlocal healthy
-            with trio.move_on_after(self._plan.timeouts.probe_s):
-                healthy += await is_healthy(node.metrics)
-
-        async with trio.open_nursery() as nursery:
-            for plan in self._plan.voters:
-                if self.nodes[plan.name].process is not None:
-                    nursery.start_soon(look, self.nodes[plan.name])
-        return healthy
 
     # Boot and shutdown
 
@@ -131,7 +92,7 @@ class Cluster:
                 status = await self._boot()
         except trio.TooSlowError as error:
             raise boot.boot_timeout(self.nodes, boot_s) from error
-        self._has_quorum = True
+        self._watch.begin()
         self._journal.emit(EventKind.LAB_READY, leader=status.leader, cluster_id=status.cluster_id)
         return status
 
@@ -143,7 +104,14 @@ class Cluster:
         for node in newcomers:
             client = self.nodes[self._plan.voters[0].name].client
             known = [member.plan.member_id for member in self.nodes.values() if member.plan.member_id is not None]
-            self._learn_member_id(node, await add_learner(client, node.plan.peer_url, known=known))
+            try:
+                member_id = await add_learner(client, node.plan.peer_url, known=known)
+            except (Unreachable, GatewayError) as error:
+                raise BootError(
+                    f"learner {node.name} could not be added: {error}",
+                    hint="An etcd cluster takes one learner at a time unless `--max-learners` allows more.",
+                ) from error
+            self._learn_member_id(node, member_id)
             node.start()
             await boot.wait_running([node])
         return await boot.wait_agreed(self.status)
@@ -165,7 +133,7 @@ class Cluster:
         A leader that goes first waits up to 5 s + 2 election timeouts to hand over to peers that are leaving too:
         7.0 s for three members, against 1.05 s in this order (etcd 3.5 server.go, TryTransferLeadershipOnShutdown).
         """
-        self._has_quorum = None  # from here on its loss is no news
+        self._watch.end()
         grace_s = 0.0 if at_once else None
         leader = None if at_once else (await self.status()).leader
         followers = [node for node in self.nodes.values() if node.name != leader]
@@ -175,7 +143,9 @@ class Cluster:
 
     def kill_all(self) -> None:
         """End every member at once."""
-        self._signal(list(self.nodes), signal.SIGKILL)
+        for node in self.nodes.values():
+            node.stop(grace_s=0)  # else one that was not asked to stop yet is started again
+            node.signal(signal.SIGKILL)
 
     # Verbs
 
@@ -185,19 +155,21 @@ class Cluster:
 
     async def start(self, names: Sequence[str]) -> None:
         """Start members; also leaves FAILED. Waits until they run, unless too few are up for a quorum."""
+        if self.shutdown_requested.is_set():
+            raise LabStateError("the lab is being stopped", hint="`etcdlab up` starts it again when that is done.")
         nodes = [self.nodes[name] for name in names]
         for node in nodes:
             node.start()
         up = sum(self.nodes[plan.name].state.alive or plan.name in names for plan in self._plan.voters)
         if up >= quorum(len(self._plan.voters)):
             await self._wait_running(nodes)
-        self._news.set()
+        self._watch.wake()
 
     async def stop(self, names: Sequence[str], *, force: bool) -> None:
         """Stop members. Raises QuorumError unless `force`."""
         self._require_quorum("stopping", names, force=force)
         await self._stop([self.nodes[name] for name in names], grace_s=None)
-        self._news.set()
+        self._watch.wake()
 
     async def restart(self, names: Sequence[str], *, force: bool) -> None:
         """Stop and start members, one after the other. Raises QuorumError unless `force`."""
@@ -224,17 +196,30 @@ class Cluster:
         """The journal after `since`, then (`follow`) what comes."""
         return self._journal.events(since=since, follow=follow)
 
+    async def logs(self, names: Sequence[str], *, follow: bool, lines: int) -> AsyncGenerator[bytes, None]:
+        """The last `lines` log lines of each member, merged by time, as LogLines in NDJSON; then what comes."""
+        paths = {name: Path(self.nodes[name].plan.log) for name in names}
+        return self._log_stream(paths, follow=follow, lines=lines)
+
+    async def _log_stream(self, paths: Mapping[str, Path], *, follow: bool, lines: int) -> AsyncGenerator[bytes, None]:
+        with self._lines.follow() as live:
+            # What is written while the files are read may come twice: once from the file, once live.
+            yield await trio.to_thread.run_sync(_log_history, paths, lines)
+            if follow:
+                async for name, batch in live:
+                    if name in paths:
+                        yield b"".join(_log_line(name, log.parse(line)) for line in batch)
+
     def _signal(self, names: Sequence[str], number: signal.Signals) -> None:
         for name in names:
             self.nodes[name].signal(number)
-        self._news.set()
+        self._watch.wake()
 
     async def _stop(self, nodes: Sequence[Node], *, grace_s: float | None) -> None:
-        running = [node for node in nodes if node.state not in (NodeState.STOPPED, NodeState.FAILED)]
-        for node in running:
+        for node in nodes:
             node.stop(grace_s=grace_s)
-        for node in running:
-            await node.wait_state(lambda state: state is NodeState.STOPPED)
+        for node in nodes:
+            await node.wait_down()
 
     async def _wait_running(self, nodes: Sequence[Node]) -> None:
         boot_s = self._plan.timeouts.boot_s
@@ -261,3 +246,23 @@ class Cluster:
                 f"and a quorum is {quorum(len(voters))}: the cluster would stop serving",
                 hint="`--force` does it all the same.",
             )
+
+
+def _gateway_context(tls: TlsPlan) -> ssl.SSLContext:
+    """What the supervisor shows to the members. Raises CertificateError."""
+    identity = tls.gateway
+    try:
+        return client_context(tls.ca, identity.certificate, identity.private_key)
+    except OSError as error:
+        raise CertificateError(
+            f"the supervisor's certificate {identity.certificate} cannot be used: {error}",
+            hint="`etcdlab pki show --lab NAME` tells what is wrong with the lab's certificates.",
+        ) from error
+
+
+def _log_line(name: str, record: log.Record) -> bytes:
+    return msgspec.json.encode(log.LogLine.of(name, record)) + b"\n"
+
+
+def _log_history(paths: Mapping[str, Path], lines: int) -> bytes:
+    return b"".join(_log_line(name, record) for name, record in logfile.read(paths, lines))

@@ -1,95 +1,95 @@
-"""Watching the members' logs as they grow: whole lines, as soon as they are written, at no cost while nothing is.
+"""Watching the members' logs as they grow: whole lines, as soon as they are written, at no cost while nothing is."""
 
-On Linux inotify says when there is something to read; elsewhere the files are looked at every 100 ms.
-"""
-
-import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final, Protocol
 
 import trio
 
+from etcdlab.etcd.logfile import Tail
+from etcdlab.etcd.rotation import rotate
+
 POLL_S: Final = 0.1
-CHUNK: Final = 256 * 1024
-"""Bytes read at once: a flood in one log must not keep the loop from anything else."""
-MAX_LINE: Final = 2**20
-"""Bytes after which a line is handed on in pieces: a line that never ends must not fill the memory."""
+"""How often logs are looked at where there is no inotify."""
 
 
-class LogTail:
-    """One member's log, from where it stands when opened. Survives truncation."""
+class Changes(Protocol):
+    """Tells which files may have changed."""
 
-    def __init__(self, path: Path) -> None:
-        path.touch(mode=0o600)
-        self._file: BinaryIO = path.open("rb", buffering=0)
-        self._position = self._file.seek(0, os.SEEK_END)
-        self._rest = b""
-
-    def read_lines(self) -> list[bytes]:
-        """The lines completed in the next CHUNK bytes; an unfinished line waits for its end, or for MAX_LINE."""
-        size = os.fstat(self._file.fileno()).st_size
-        if size < self._position:
-            self._position, self._rest = self._file.seek(0), b""
-        data = self._file.read(CHUNK)
-        self._position += len(data)
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        if len(self._rest) > MAX_LINE:
-            lines.append(self._rest)
-            self._rest = b""
-        return lines
-
-    def is_behind(self) -> bool:
-        """Whether the file has bytes, or was truncated to bytes, that were not read yet."""
-        return os.fstat(self._file.fileno()).st_size != self._position
+    async def wait(self) -> Collection[str]:
+        """Wait until there are some; their names."""
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Stop watching."""
+
+
+class Inotify:
+    """Linux tells: nothing is done while nothing is written."""
+
+    def __init__(self, files: Mapping[str, Path]) -> None:
+        import inotify_simple  # there is none elsewhere
+
+        self._inotify = inotify_simple.INotify()
+        self._names = {
+            self._inotify.add_watch(str(path), inotify_simple.flags.MODIFY): name for name, path in files.items()
+        }
+
+    async def wait(self) -> Collection[str]:
+        """Wait for the kernel's word."""
+        await trio.lowlevel.wait_readable(self._inotify.fd)
+        return {self._names[event.wd] for event in self._inotify.read(timeout=0) if event.wd in self._names}
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        self._inotify.close()
+
+
+class Polling:
+    """Elsewhere all of them are looked at, every POLL_S seconds."""
+
+    def __init__(self, files: Mapping[str, Path]) -> None:
+        self._names = tuple(files)
+
+    async def wait(self) -> Collection[str]:
+        """Wait for the next look."""
+        await trio.sleep(POLL_S)
+        return self._names
+
+    def close(self) -> None:
+        """Nothing is held."""
 
 
 async def watch_lines(
     logs: Mapping[str, Path],
     on_lines: Callable[[str, list[bytes]], None],
     *,
+    rotate_at: int,
+    keep: int,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """For ever: call `on_lines(name, lines)` with each batch of new lines. Started once every log is open."""
-    tails = {name: LogTail(path) for name, path in logs.items()}
-    try:
-        if sys.platform == "linux":
-            await _watch_inotify(logs, tails, on_lines, task_status)
-        else:
-            task_status.started()
-            while True:
-                await trio.sleep(POLL_S)
-                for name, tail in tails.items():
-                    await _drain(name, tail, on_lines)
-    finally:
-        for tail in tails.values():
-            tail.close()
+    """For ever: call `on_lines(name, lines)` with each batch of new lines. Started once every log is watched.
 
-
-async def _watch_inotify(
-    logs: Mapping[str, Path],
-    tails: Mapping[str, LogTail],
-    on_lines: Callable[[str, list[bytes]], None],
-    task_status: trio.TaskStatus[None],
-) -> None:
-    import inotify_simple
-
-    with inotify_simple.INotify() as inotify:
-        names = {inotify.add_watch(str(path), inotify_simple.flags.MODIFY): name for name, path in logs.items()}
+    A log of more than `rotate_at` bytes is rotated; `keep` older parts of it are kept.
+    """
+    with ExitStack() as stack:
+        for path in logs.values():
+            path.touch(mode=0o600)
+        tails = {name: stack.enter_context(closing(Tail(path))) for name, path in logs.items()}
+        watch: type[Inotify | Polling] = Inotify if sys.platform == "linux" else Polling
+        changes: Changes = stack.enter_context(closing(watch(logs)))
         task_status.started()
         while True:
-            await trio.lowlevel.wait_readable(inotify.fd)
-            for watch in {event.wd for event in inotify.read(timeout=0)}:
-                if name := names.get(watch):
+            for name in await changes.wait():
+                await _drain(name, tails[name], on_lines)
+                if tails[name].position > rotate_at:
+                    await trio.to_thread.run_sync(rotate, logs[name], keep)
                     await _drain(name, tails[name], on_lines)
 
 
-async def _drain(name: str, tail: LogTail, on_lines: Callable[[str, list[bytes]], None]) -> None:
-    while tail.is_behind():
-        on_lines(name, tail.read_lines())
+async def _drain(name: str, tail: Tail, on_lines: Callable[[str, list[bytes]], None]) -> None:
+    # A batch at a time: a flood in one log must not keep the loop from everything else.
+    while lines := tail.new_lines():
+        on_lines(name, lines)
         await trio.lowlevel.checkpoint()
