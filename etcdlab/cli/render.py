@@ -1,5 +1,6 @@
 """The one place that prints. Colour and tables on a terminal, plain aligned text in a pipe, JSON when asked."""
 
+import functools
 import sys
 from typing import Any, TextIO
 
@@ -35,7 +36,7 @@ def show(view: View) -> None:
         if isinstance(part, str):
             print(part, flush=True)
         elif on_terminal:
-            _console(sys.stdout).print(_rich(part))
+            _console(sys.stdout).print(_rich(part), soft_wrap=isinstance(part, Cell))
         else:
             print(part.text if isinstance(part, Cell) else plain(part), flush=True)
 
@@ -70,6 +71,7 @@ def message(text: str, *, style: str = "") -> None:
         print(text, file=sys.stderr, flush=True)
 
 
+@functools.cache
 def _console(file: TextIO) -> Any:
     from rich.console import Console  # 45 ms that pipes and --json do not pay
 

@@ -17,10 +17,8 @@ _STYLES: Final = {
     ClusterVerdict.NO_QUORUM: "bad",
     ClusterVerdict.STOPPED: "quiet",
 }
-_HEADER: Final = (
-    "MEMBER", "STATE", "HEALTH", "ROLE", "ID", "ETCD", "TERM", "INDEX", "DB", "PID", "RESTARTS", "UP", "CPU", "MEMORY",
-    "CLIENT",
-)  # fmt: skip
+_PROCESSES: Final = ("MEMBER", "STATE", "HEALTH", "ROLE", "PID", "UP", "RESTARTS", "CPU", "MEMORY", "CLIENT")
+_RAFT: Final = ("MEMBER", "ID", "ETCD", "TERM", "INDEX", "APPLIED", "DB", "PEER", "METRICS", "LAST EXIT")
 
 
 @verb("status", example="etcdlab status --watch")
@@ -56,9 +54,10 @@ def ls() -> Result:
 
 
 def status_view(measured: LabStatus) -> View:
-    """A lab's status for people: a line, a table, and what is wrong."""
+    """A lab's status for people: a line, the members as processes and as a cluster, and what is wrong."""
     yield Cell(_headline(measured), _STYLES[measured.verdict])
-    yield Table(header=_HEADER, rows=tuple(_row(node) for node in measured.nodes))
+    yield Table(header=_PROCESSES, rows=tuple(_process_row(node) for node in measured.nodes))
+    yield Table(header=_RAFT, rows=tuple(_raft_row(node) for node in measured.nodes))
     for node in measured.nodes:
         if node.problem:
             yield Cell(f"{node.name}: {node.problem}", "warning")
@@ -90,7 +89,7 @@ def _verdict(measured: LabStatus) -> Cell:
     return Cell(measured.verdict.value, _STYLES[measured.verdict])
 
 
-def _row(node: NodeStatus) -> tuple[str | Cell, ...]:
+def _process_row(node: NodeStatus) -> tuple[str | Cell, ...]:
     role = "leader" if node.is_leader else "learner" if node.is_learner else "follower" if node.healthy else "-"
     health = Cell("paused", "warning") if node.paused else Cell("healthy", "good") if node.healthy else Cell("-", "bad")
     return (
@@ -98,17 +97,28 @@ def _row(node: NodeStatus) -> tuple[str | Cell, ...]:
         node.state.value,
         health,
         role,
+        _text(node.pid),
+        "-" if node.uptime_s is None else _uptime(node.uptime_s),
+        str(node.restarts),
+        "-" if node.cpu_percent is None else f"{node.cpu_percent:.1f} %",
+        "-" if node.rss_bytes is None else f"{node.rss_bytes / 2**20:.0f} MiB",
+        node.client_url,
+    )
+
+
+def _raft_row(node: NodeStatus) -> tuple[str, ...]:
+    exit_ = node.last_exit
+    return (
+        node.name,
         node.member_id or "-",
         node.etcd_version or "-",
         _text(node.raft_term),
         _text(node.raft_index),
+        _text(node.applied_index),
         "-" if node.db_size is None else f"{node.db_size / 1024:.0f} KiB",
-        _text(node.pid),
-        str(node.restarts),
-        "-" if node.uptime_s is None else _uptime(node.uptime_s),
-        "-" if node.cpu_percent is None else f"{node.cpu_percent:.1f} %",
-        "-" if node.rss_bytes is None else f"{node.rss_bytes / 2**20:.0f} MiB",
-        node.client_url,
+        node.peer_url.rpartition(":")[2],
+        node.metrics_url.rpartition(":")[2],
+        f"{exit_.reason.value} at {exit_.at}" if exit_ else "-",
     )
 
 
