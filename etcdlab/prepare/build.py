@@ -47,7 +47,10 @@ def build(topology: Topology, *, directory: LabDirectory, base: Path, ports: Por
     """
     token = topology.etcd.token or f"{topology.name}-{secrets.token_hex(4)}"
     members = topology.members()
-    binaries = [_find(find, member, topology.etcd) for member in members]
+    binaries = [_find(find, member, topology.etcd, base) for member in members]
+    # First what is named, for all members: else a port chosen for one could be the one that another names.
+    for port in (port for member in members for port in _named_ports(member) if port is not None):
+        ports.claim(port)
     endpoints = [_endpoints(topology, member, ports) for member in members]
     pki = roles.plan_pki(topology, directory.pki, base) if topology.tls.enabled else None
     voters = [place for member, place in zip(members, endpoints, strict=True) if not member.learner]
@@ -86,18 +89,23 @@ def build(topology: Topology, *, directory: LabDirectory, base: Path, ports: Por
     )
 
 
-def _find(find: FindBinary, member: NodeTable, etcd: EtcdTable) -> Binary:
+def _find(find: FindBinary, member: NodeTable, etcd: EtcdTable, base: Path) -> Binary:
     """The member's own etcd where it names one, else the lab's."""
-    if member.path or member.version:
-        return find(path=member.path, version=member.version)
-    return find(path=etcd.path, version=etcd.version)
+    table = member if member.path or member.version else etcd
+    return find(path=str(_resolve(base, table.path)) if table.path else None, version=table.version)
+
+
+def _resolve(base: Path, path: str) -> Path:
+    """A path as a topology writes it."""
+    return base / Path(path).expanduser()
+
+
+def _named_ports(member: NodeTable) -> tuple[int | None, int | None, int | None]:
+    return member.client_port, member.peer_port, member.metrics_port
 
 
 def _endpoints(topology: Topology, member: NodeTable, ports: Ports) -> _Endpoints:
-    client, peer, metrics = (
-        ports.choose() if port is None else ports.claim(port)
-        for port in (member.client_port, member.peer_port, member.metrics_port)
-    )
+    client, peer, metrics = (ports.choose() if port is None else port for port in _named_ports(member))
     scheme = "https" if topology.tls.enabled else "http"
     host = topology.etcd.advertise_host
     return _Endpoints(
@@ -123,7 +131,7 @@ def _node(
     all_: list[_Endpoints],
 ) -> NodePlan:
     home = directory.node(member.name)
-    data_dir = base / member.data_dir if member.data_dir else home / "data"
+    data_dir = _resolve(base, member.data_dir) if member.data_dir else home / "data"
     fast = topology.etcd.profile is Profile.FAST
     scheme = "https" if topology.tls.enabled else "http"
     # A learner starts with the member list as it is once it was added: the voters, and the learners before it.
