@@ -99,10 +99,17 @@ async def boot(cluster: Cluster, reporter: Reporter, *, boot_s: float) -> bool:
             reporter.say(Ready(status=await cluster.boot(boot_s=boot_s)))
             booted = True
         except EtcdlabError as error:
-            log_tail = error.log_tail if isinstance(error, BootError) else ()
-            reporter.say(Failed(code=error.code, message=error.message, hint=error.hint, log_tail=log_tail))
+            reporter.say(failed(error))
         nursery.cancel_scope.cancel()
+    if not booted:  # and no word of it yet: somebody asked for the end meanwhile
+        reporter.say(failed(BootError("the lab was stopped while it came up")))
     return booted
+
+
+def failed(error: EtcdlabError) -> Failed:
+    """The last word of a boot that this error ended."""
+    log_tail = error.log_tail if isinstance(error, BootError) else ()
+    return Failed(code=error.code, message=error.message, hint=error.hint, log_tail=log_tail)
 
 
 async def cancel_on(event: trio.Event, scope: trio.CancelScope) -> None:
@@ -148,7 +155,11 @@ def main() -> None:
     for descriptor in (sys.stdout.fileno(), sys.stderr.fileno()):
         os.dup2(log, descriptor)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    booted = trio.run(lambda: run(directory, reporter, boot_s=go.boot_s, tied="--tied" in sys.argv[2:]))
+    try:
+        booted = trio.run(lambda: run(directory, reporter, boot_s=go.boot_s, tied="--tied" in sys.argv[2:]))
+    except EtcdlabError as error:  # before there was anything to supervise
+        reporter.say(failed(error))
+        booted = False
     sys.exit(0 if booted else 1)
 
 
