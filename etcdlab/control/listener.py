@@ -1,4 +1,4 @@
-"""The control socket's file: bound early, before the server's slow imports, so that clients can queue from then on."""
+"""The control socket's file: bound before anything else is done, so that clients can queue from then on."""
 
 import os
 import socket
