@@ -106,8 +106,8 @@ def _inotify(home: Path) -> Finding:
         return Finding(
             topic=Topic.LIMITS,
             where="inotify",
-            level=Level.WRONG,
-            what=f"{what}, and they are used up: {error.strerror}",
+            level=Level.WARNING,
+            what=f"{what}, and they are used up ({error.strerror}): logs are looked at every 100 ms instead",
             remedy="Raise fs.inotify.max_user_instances (or max_user_watches) with sysctl, or end who uses so many.",
         )
     return Finding(topic=Topic.LIMITS, where="inotify", what=what)

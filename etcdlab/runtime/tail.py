@@ -1,8 +1,9 @@
 """Watching the members' logs as they grow: whole lines, as soon as they are written, at no cost while nothing is."""
 
+import logging
 import sys
 from collections.abc import Callable, Collection, Mapping
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -10,6 +11,8 @@ import trio
 
 from etcdlab.etcd.logfile import Tail
 from etcdlab.etcd.rotation import rotate
+
+logger = logging.getLogger(__name__)
 
 POLL_S: Final = 0.1
 """How often logs are looked at where there is no inotify."""
@@ -61,6 +64,14 @@ class Polling:
         """Nothing is held."""
 
 
+def changes_of(files: Mapping[str, Path]) -> Changes:
+    """The best way that this system has: a user may have no inotify instances left (128 by default)."""
+    if sys.platform == "linux":
+        with suppress(OSError):
+            return Inotify(files)
+    return Polling(files)
+
+
 async def watch_lines(
     logs: Mapping[str, Path],
     on_lines: Callable[[str, list[bytes]], None],
@@ -77,14 +88,13 @@ async def watch_lines(
         for path in logs.values():
             path.touch(mode=0o600)
         tails = {name: stack.enter_context(closing(Tail(path))) for name, path in logs.items()}
-        watch: type[Inotify | Polling] = Inotify if sys.platform == "linux" else Polling
-        changes: Changes = stack.enter_context(closing(watch(logs)))
+        changes = stack.enter_context(closing(changes_of(logs)))
         task_status.started()
         while True:
             for name in await changes.wait():
                 await _drain(name, tails[name], on_lines)
                 if tails[name].position > rotate_at:
-                    await trio.to_thread.run_sync(rotate, logs[name], keep)
+                    await _rotate(logs[name], keep)
                     await _drain(name, tails[name], on_lines)
 
 
@@ -93,3 +103,10 @@ async def _drain(name: str, tail: Tail, on_lines: Callable[[str, list[bytes]], N
     while lines := tail.new_lines():
         on_lines(name, lines)
         await trio.lowlevel.checkpoint()
+
+
+async def _rotate(path: Path, keep: int) -> None:
+    try:
+        await trio.to_thread.run_sync(rotate, path, keep)
+    except OSError as error:  # a full disk, most likely: the members go on, and so does their supervisor
+        logger.warning("%s is not rotated: %s", path, error)

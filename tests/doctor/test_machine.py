@@ -125,7 +125,7 @@ def test_inotify_is_tried(home, monkeypatch):
 
     monkeypatch.setattr(inotify_simple, "INotify", none_left)
     (found,) = [found for found in look(home, Topic.LIMITS) if found.where == "inotify"]
-    assert found.level is Level.WRONG
+    assert found.level is Level.WARNING
     assert "Too many open files" in found.what
 
 
