@@ -128,20 +128,25 @@ def living_members(directory: LabDirectory) -> dict[str, ProcessRecord]:
     """The members of a lab whose processes run, by name, whether or not there is a daemon."""
     found = {}
     with contextlib.suppress(OSError):
-        for path in sorted((directory.path / "nodes").iterdir()):
+        for path in sorted(directory.nodes.iterdir()):
             if record := ProcessRecord.of_living(path):
                 found[path.name] = record
     return found
 
 
 def end_members(directory: LabDirectory, number: signal.Signals, *, timeout_s: float) -> list[str]:
-    """Signal the members that a dead daemon left running, wait for them, kill those that stay; their names."""
+    """End the members that a dead daemon left running; their names. One that stays for `timeout_s` is killed.
+
+    SIGTERM goes to one after the other: a leader waits 5 s to hand over when all leave at once, and 1 s in turn.
+    """
     members = living_members(directory)
+    if number is signal.SIGKILL:
+        for record in members.values():
+            send_signal(record.identity, number)
     for record in members.values():
         send_signal(record.identity, number)
         send_signal(record.identity, signal.SIGCONT)
-    deadline = time.monotonic() + timeout_s
-    for record in members.values():
+        deadline = time.monotonic() + timeout_s
         # They are no children of ours: on Linux a pidfd could be waited for, elsewhere there is nothing but looking.
         while is_alive(record.identity):
             if time.monotonic() > deadline:

@@ -128,8 +128,9 @@ def _create(directory: LabDirectory, request: Request, watcher: Watcher, ports: 
         ports=ports,
         find=partial(ensure, progress=watcher.on_install),
     )
+    directory.nodes.mkdir(mode=0o700)
     for node in plan.nodes:
-        Path(node.directory).mkdir(mode=0o700, parents=True)
+        Path(node.directory).mkdir(mode=0o700)
         Path(node.data_dir).mkdir(mode=0o700, parents=True, exist_ok=True)
     if plan.pki is not None:
         store.create(plan.pki)

@@ -26,8 +26,10 @@ VERBS: Final[Mapping[str, str]] = {
     "ctl": "ctl:ctl",
     "env": "env:env",
     "export": "export:export",
+    "check": "check:check",
     "pki": "pki:pki",
     "etcd": "etcd:etcd",
+    "doctor": "doctor:doctor",
     "down": "down:down",
     "completion": "completion_script:completion",
 }

@@ -75,6 +75,7 @@ class LabDirectory:
         self.topology = path / "topology.toml"
         self.plan = path / "plan.json"
         self.pki = path / "pki"
+        self.nodes = path / "nodes"
         self.daemon_log = path / "daemon.log"
         self.events = path / "events.jsonl"
         self.lock = path / "lab.lock"
@@ -86,7 +87,7 @@ class LabDirectory:
 
     def node(self, name: str) -> Path:
         """The directory of one member: its log, its process record and (unless placed elsewhere) its data."""
-        return self.path / "nodes" / name
+        return self.nodes / name
 
     def exists(self) -> bool:
         """Whether a lab was made here: it is one from the moment its plan is written."""
