@@ -17,6 +17,10 @@ MAX_BODY: Final = 16 * 2**20
 """Bytes. A member list is the largest answer read here; more is not an etcd."""
 
 
+_BROKEN: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError, h11.RemoteProtocolError)
+"""Closed, too: `aclose` may come from the member's task while another waits for an answer."""
+
+
 class Unreachable(Exception):
     """The endpoint refused, closed, or spoke no HTTP. The message says which."""
 
@@ -66,15 +70,15 @@ class Endpoint:
                 reused = self._stream is not None
                 try:
                     answer = await self._exchange(method, target, body)
-                except (OSError, trio.BrokenResourceError, h11.RemoteProtocolError, ssl.SSLError) as error:
+                except _BROKEN as error:
                     await self.aclose()
                     if not reused:
-                        raise Unreachable(str(error.__cause__ or error)) from error
+                        raise Unreachable(_words(error)) from error
                     # A kept connection may have been closed since; only a fresh one proves that nobody answers.
                     try:
                         answer = await self._exchange(method, target, body)
-                    except (OSError, trio.BrokenResourceError, h11.RemoteProtocolError, ssl.SSLError) as again:
-                        raise Unreachable(str(again.__cause__ or again)) from again
+                    except _BROKEN as again:
+                        raise Unreachable(_words(again)) from again
                 finished = self._machine.our_state is h11.DONE and self._machine.their_state is h11.DONE
                 return answer
             finally:
@@ -120,6 +124,12 @@ class Endpoint:
             stream = secure
         self._stream = stream
         return stream
+
+
+def _words(error: Exception) -> str:
+    """What happened: trio tells of it in the cause, for a refused connection in a group of one for each address."""
+    cause = error.__cause__ or error
+    return str(cause.exceptions[0] if isinstance(cause, BaseExceptionGroup) else cause)
 
 
 def client_context(ca: str, certificate: str, private_key: str) -> ssl.SSLContext:
