@@ -122,7 +122,7 @@ class Member:
         return [event.kind for event in self.events()]
 
 
-async def _inline(call: Callable[..., object], *args: object) -> object:
+async def inline(call: Callable[..., object], *args: object) -> object:
     """A worker thread's work, here: the clock would jump while a thread is waited for."""
     await trio.lowlevel.checkpoint()
     assert not inspect.iscoroutinefunction(call)
@@ -138,7 +138,7 @@ async def supervised(
     monkeypatch.setattr(nodes, "spawn", member.spawn)
     monkeypatch.setattr(nodes, "wait_healthy", member.wait_healthy)
     monkeypatch.setattr(nodes, "signal_member", lambda process, number: process.take(number))
-    monkeypatch.setattr(trio.to_thread, "run_sync", _inline)
+    monkeypatch.setattr(trio.to_thread, "run_sync", inline)
     with trio.fail_after(3600):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(member.node.run)

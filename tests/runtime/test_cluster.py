@@ -1,0 +1,270 @@
+"""The members together, over scripted processes in virtual time: what is refused, in which order they stop."""
+
+import signal
+from pathlib import Path
+
+import msgspec
+import pytest
+import trio
+import trio.testing
+
+from etcdlab.errors import BootError, LabStateError, QuorumError, TimedOutError
+from etcdlab.etcd import api
+from etcdlab.model.event import EventKind
+from etcdlab.model.lifecycle import NodeState
+from etcdlab.model.status import ClusterVerdict
+from etcdlab.prepare.labdir import LabDirectory
+from etcdlab.runtime import measure, watch
+from etcdlab.runtime import node as nodes
+from etcdlab.runtime.cluster import Cluster
+from etcdlab.runtime.health import Measurement
+from etcdlab.runtime.http import Unreachable
+from etcdlab.runtime.journal import Journal, read
+from tests.plans import make_plan
+from tests.runtime.scripted import ScriptedProcess, inline
+
+pytestmark = pytest.mark.trio
+
+OBEYS = frozenset({signal.SIGTERM, signal.SIGKILL})
+STUBBORN = frozenset({signal.SIGKILL})
+
+
+class Lab:
+    """A cluster of scripted members that are healthy as long as enough of them run; n1 leads while it does."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        plan = make_plan(tmp_path, nodes=3, tls=False)
+        for node in plan.nodes:
+            Path(node.directory).mkdir(parents=True)
+        self.directory = LabDirectory(tmp_path / "demo")
+        self.journal = Journal(self.directory.events)
+        self.cluster = Cluster(self.directory, plan, self.journal)
+        self.nodes = self.cluster.nodes
+        self.spawned: list[tuple[str, ScriptedProcess]] = []
+        self.obeys = OBEYS
+        self.sick: set[str] = set()
+
+    async def spawn(self, argv, *, env, directory: Path, log: Path) -> ScriptedProcess:
+        await trio.lowlevel.checkpoint()
+        process = ScriptedProcess(len(self.spawned), log, obeys=self.obeys)
+        self.spawned.append((directory.name, process))
+        return process
+
+    def process(self, name: str) -> ScriptedProcess:
+        """The newest one of a member."""
+        return next(process for owner, process in reversed(self.spawned) if owner == name)
+
+    def _name(self, metrics) -> str:
+        return next(name for name, node in self.nodes.items() if node.metrics is metrics)
+
+    async def is_healthy(self, metrics) -> bool:
+        await trio.lowlevel.checkpoint()
+        up = [node for node in self.nodes.values() if node.process is not None and not node.paused]
+        return len(up) >= 2 and self._name(metrics) not in self.sick
+
+    async def wait_healthy(self, metrics) -> None:
+        while self._name(metrics) in self.sick:  # noqa: ASYNC110 - virtual time
+            await trio.sleep(1)
+
+    async def measure(self, metrics, client, *, probe_s: float) -> Measurement:
+        name = self._name(metrics)
+        header = api.Header(cluster_id=0x0123456789ABCDEF, member_id=int(name[1:]))
+        leader = 1 if self.nodes["n1"].process is not None else 2
+        status = api.MemberStatus(header=header, leader=leader, raft_term=2, version="3.5.16")
+        return Measurement(healthy=await self.is_healthy(metrics), status=status)
+
+    def kinds(self) -> list[tuple[EventKind, str | None]]:
+        return [(event.kind, event.node) for event in read(self.directory.events)]
+
+
+@pytest.fixture
+async def lab(tmp_path, monkeypatch, nursery):
+    lab = Lab(tmp_path)
+    monkeypatch.setattr(nodes, "spawn", lab.spawn)
+    monkeypatch.setattr(nodes, "wait_healthy", lab.wait_healthy)
+    monkeypatch.setattr(nodes, "signal_member", lambda process, number: process.take(number))
+    monkeypatch.setattr(watch, "is_healthy", lab.is_healthy)
+    monkeypatch.setattr(measure, "measure", lab.measure)
+    monkeypatch.setattr(trio.to_thread, "run_sync", inline)
+    await nursery.start(lab.cluster.run)
+    yield lab
+    nursery.cancel_scope.cancel()
+    lab.journal.close()
+
+
+@pytest.fixture
+async def ready(lab):
+    """The lab, booted: as no log says who serves its peers, each stage takes its bound."""
+    await lab.cluster.boot(boot_s=60)
+    return lab
+
+
+class TestBoot:
+    async def test_ends_with_a_healthy_cluster_and_says_so(self, lab, autojump_clock):
+        status = await lab.cluster.boot(boot_s=60)
+        assert status.verdict is ClusterVerdict.HEALTHY
+        assert status.leader == "n1"
+        assert lab.kinds()[-1] == (EventKind.LAB_READY, None)
+
+    async def test_out_of_time_names_the_late_member(self, lab, autojump_clock):
+        lab.sick.add("n2")
+        with pytest.raises(TimedOutError, match=r"not ready within 30 s: n2 is starting"):
+            await lab.cluster.boot(boot_s=30)
+
+    async def test_ends_at_once_when_a_member_fails_for_good(self, lab, autojump_clock):
+        lab.sick.add("n2")
+
+        async def fail() -> None:
+            await trio.sleep(10)
+            lab.process("n2").end(1, b"flag provided but not defined: -x\n")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fail)
+            with pytest.raises(BootError, match="member n2 did not start: flag provided but not defined") as caught:
+                await lab.cluster.boot(boot_s=60)
+        assert caught.value.log_tail == ("flag provided but not defined: -x",)
+        assert "etcdlab plan" in caught.value.hint
+        assert trio.current_time() < 11
+
+    @pytest.mark.parametrize("error", [Unreachable("no answer"), api.GatewayError(9, "too many learners")], ids=str)
+    async def test_a_refused_learner_is_a_boot_error(self, lab, monkeypatch, autojump_clock, error):
+        async def refuse(*args, **kwargs):
+            raise error
+
+        monkeypatch.setattr("etcdlab.runtime.cluster.add_learner", refuse)
+        node = lab.nodes["n3"]
+        node.replace_plan(msgspec.structs.replace(node.plan, member_id=None, learner=True))
+        with pytest.raises(BootError, match="n3"):
+            await lab.cluster.boot(boot_s=60)
+
+
+class TestQuorum:
+    @pytest.mark.parametrize(
+        ("verb", "words"), [("stop", "stopping"), ("pause", "pausing"), ("restart", "restarting"), ("kill", "sending")]
+    )
+    async def test_what_would_lose_it_is_refused_and_nothing_happens(self, ready, verb, words, autojump_clock):
+        more = {"signal": signal.SIGKILL} if verb == "kill" else {}
+        await ready.cluster.stop(["n3"], force=False)
+        with pytest.raises(QuorumError, match=f"{words}.* n2 would leave 1 of 3 voting members, and a quorum is 2"):
+            await getattr(ready.cluster, verb)(["n2"], force=False, **more)
+        assert ready.process("n2").signals == []
+        await getattr(ready.cluster, verb)(["n2"], force=True, **more)
+        assert ready.process("n2").signals or len(ready.spawned) > 3
+
+    async def test_two_at_once_are_counted_together(self, ready, autojump_clock):
+        with pytest.raises(QuorumError, match="stopping n1, n2 would leave 1 of 3"):
+            await ready.cluster.stop(["n1", "n2"], force=False)
+
+    async def test_one_that_is_lost_already_can_be_stopped_further(self, ready, autojump_clock):
+        await ready.cluster.stop(["n2", "n3"], force=True)
+        await ready.cluster.stop(["n1"], force=False)
+
+    async def test_lost_and_regained_is_journaled(self, ready, autojump_clock):
+        await ready.cluster.stop(["n2", "n3"], force=True)
+        await trio.sleep(60)
+        await ready.cluster.start(["n2", "n3"])
+        await trio.sleep(60)
+        quorum = [kind for kind, _ in ready.kinds() if "quorum" in kind.value]
+        assert quorum == [EventKind.QUORUM_LOST, EventKind.QUORUM_REGAINED]
+
+
+class TestVerbs:
+    async def test_stop_and_start_return_when_done(self, ready, autojump_clock):
+        await ready.cluster.stop(["n3"], force=False)
+        assert ready.nodes["n3"].state is NodeState.STOPPED
+        await ready.cluster.start(["n3"])
+        assert ready.nodes["n3"].state is NodeState.RUNNING
+
+    async def test_stop_and_start_again_and_again_of_what_is_so_already(self, ready, autojump_clock):
+        await ready.cluster.start(["n3"])
+        await ready.cluster.stop(["n3"], force=False)
+        await ready.cluster.stop(["n3"], force=False)
+        await ready.cluster.start(["n3"])
+        assert ready.nodes["n3"].state is NodeState.RUNNING
+
+    async def test_start_waits_no_longer_than_a_boot(self, ready, autojump_clock):
+        await ready.cluster.stop(["n3"], force=False)
+        ready.sick.add("n3")
+        with pytest.raises(TimedOutError, match="not running after 60 s: n3 is starting"):
+            await ready.cluster.start(["n3"])
+
+    async def test_start_of_too_few_for_a_quorum_does_not_wait(self, ready, autojump_clock):
+        await ready.cluster.stop(["n1", "n2", "n3"], force=True)
+        ready.sick.add("n3")
+        await ready.cluster.start(["n3"])
+        assert ready.nodes["n3"].state is not NodeState.RUNNING
+
+    async def test_restart_takes_one_after_the_other(self, ready, autojump_clock):
+        await ready.cluster.restart(["n2", "n3"], force=False)
+        assert ready.kinds()[-8:] == [
+            (kind, name)
+            for name in ("n2", "n3")
+            for kind in (EventKind.EXITED, EventKind.STOPPED, EventKind.SPAWNED, EventKind.READY)
+        ]
+
+    async def test_concurrent_stops_and_starts_of_one_member_all_return(self, ready, autojump_clock):
+        async with trio.open_nursery() as nursery:
+            for _ in range(5):
+                nursery.start_soon(ready.cluster.start, ["n3"])
+                nursery.start_soon(lambda: ready.cluster.restart(["n3"], force=True))
+                nursery.start_soon(lambda: ready.cluster.stop(["n3"], force=True))
+        assert await ready.nodes["n3"].wait_settled() in (NodeState.STOPPED, NodeState.RUNNING)
+
+    async def test_pause_and_resume(self, ready, autojump_clock):
+        await ready.cluster.pause(["n3"], force=False)
+        status = await ready.cluster.status()
+        assert [node.paused for node in status.nodes] == [False, False, True]
+        assert status.nodes[2].problem == "paused"
+        assert status.verdict is ClusterVerdict.DEGRADED
+        await ready.cluster.resume(["n3"])
+        assert (await ready.cluster.status()).verdict is ClusterVerdict.HEALTHY
+
+
+class TestShutdown:
+    async def test_stops_the_leader_last(self, ready, autojump_clock):
+        await ready.cluster.stop_all(at_once=False)
+        stopped = [name for kind, name in ready.kinds() if kind is EventKind.STOPPED]
+        assert sorted(stopped) == ["n1", "n2", "n3"]
+        assert stopped[-1] == "n1"
+        assert ready.kinds()[-1] == (EventKind.LAB_STOPPED, None)
+        assert not any("quorum" in kind.value for kind, _ in ready.kinds())
+
+    async def test_at_once_kills(self, ready, autojump_clock):
+        await ready.cluster.stop_all(at_once=True)
+        assert all(process.signals == [signal.SIGKILL] for _, process in ready.spawned)
+
+    async def test_of_members_in_every_state(self, ready, autojump_clock):
+        """One backs off, one failed for good, one was asked to start in this very moment."""
+        await ready.cluster.stop(["n3"], force=True)
+        ready.sick.update(("n1", "n2"))
+        for _ in range(2):
+            ready.process("n1").end(2)
+            await trio.testing.wait_all_tasks_blocked()
+        ready.process("n2").end(1, b"flag provided but not defined: -x\n")
+        await trio.testing.wait_all_tasks_blocked()
+        ready.nodes["n3"].start()
+        await ready.cluster.stop_all(at_once=True)
+        assert {node.state for node in ready.nodes.values()} == {NodeState.STOPPED, NodeState.FAILED}
+        count = len(ready.spawned)
+        await trio.sleep(1000)
+        assert len(ready.spawned) == count
+
+    async def test_nothing_starts_once_it_is_asked_for(self, ready, autojump_clock):
+        """A member started behind the shutdown's back would be left without anybody who knows it."""
+        await ready.cluster.stop(["n3"], force=False)
+        ready.cluster.request_shutdown(purge=False)
+        with pytest.raises(LabStateError, match="being stopped"):
+            await ready.cluster.start(["n3"])
+        with pytest.raises(LabStateError, match="being stopped"):
+            await ready.cluster.restart(["n2"], force=True)
+
+    async def test_a_second_request_ends_all_members_at_once_for_good(self, ready, autojump_clock):
+        ready.obeys = STUBBORN
+        await ready.cluster.restart(["n1", "n2", "n3"], force=True)
+        began = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lambda: ready.cluster.stop_all(at_once=False))
+            await trio.testing.wait_all_tasks_blocked()
+            ready.cluster.kill_all()
+        assert trio.current_time() == began
+        assert len(ready.spawned) == 6
