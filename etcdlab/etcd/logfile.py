@@ -85,7 +85,11 @@ def arrivals(tails: "Mapping[str, Tail]") -> Iterator[dict[str, list[bytes]]]:
 
 
 class Tail:
-    """One log: what it held when opened, then what is appended. Survives truncation, renaming and absence."""
+    """One log: what it held when opened, then what is appended. Survives rotation, renaming and absence.
+
+    A rotation is seen by the log being shorter than what was read of it: one that has grown past that again before it
+    was looked at goes unnoticed, and what was rotated away is missed.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
