@@ -1,5 +1,6 @@
 """A lab at run time: its members together, what can be asked of them, and what is known about them."""
 
+import itertools
 import signal
 import ssl
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -31,6 +32,9 @@ from etcdlab.runtime.watch import Watch
 
 LOG_BACKLOG: Final = 1000
 """Batches of lines that a follower of the logs may fall behind."""
+
+LOG_CHUNK: Final = 200
+"""Old lines sent at once: 100,000 of them are neither held in memory nor waited for."""
 
 _SERVING_PEERS: Final = b'"serving peer traffic"'
 
@@ -204,11 +208,13 @@ class Cluster:
     async def _log_stream(self, paths: Mapping[str, Path], *, follow: bool, lines: int) -> AsyncGenerator[bytes, None]:
         with self._lines.follow() as live:
             # What is written while the files are read may come twice: once from the file, once live.
-            yield await trio.to_thread.run_sync(_log_history, paths, lines)
+            history = (_log_line(name, record) for name, record in logfile.read(paths, lines))
+            while batch := await trio.to_thread.run_sync(list, itertools.islice(history, LOG_CHUNK)):
+                yield b"".join(batch)
             if follow:
-                async for name, batch in live:
+                async for name, new in live:
                     if name in paths:
-                        yield b"".join(_log_line(name, log.parse(line)) for line in batch)
+                        yield b"".join(_log_line(name, log.parse(line)) for line in new)
 
     def _signal(self, names: Sequence[str], number: signal.Signals) -> None:
         for name in names:
@@ -262,7 +268,3 @@ def _gateway_context(tls: TlsPlan) -> ssl.SSLContext:
 
 def _log_line(name: str, record: log.Record) -> bytes:
     return msgspec.json.encode(log.LogLine.of(name, record)) + b"\n"
-
-
-def _log_history(paths: Mapping[str, Path], lines: int) -> bytes:
-    return b"".join(_log_line(name, record) for name, record in logfile.read(paths, lines))
