@@ -118,7 +118,7 @@ def _raft_row(node: NodeStatus) -> tuple[str, ...]:
         "-" if node.db_size is None else f"{node.db_size / 1024:.0f} KiB",
         node.peer_url.rpartition(":")[2],
         node.metrics_url.rpartition(":")[2],
-        f"{exit_.reason.value} at {exit_.at}" if exit_ else "-",
+        f"{exit_.reason.value} {exit_.at[11:19]}Z" if exit_ else "-",
     )
 
 
