@@ -10,6 +10,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
@@ -75,6 +76,8 @@ class Daemon:
             elif isinstance(report, Ready):
                 if not self._tied:
                     self._process.stdin.close()
+                    # It outlives us; if we outlive it, as a test session does, it must not stay a zombie of ours.
+                    threading.Thread(target=self._process.wait, daemon=True).start()
                 return report.status
             else:
                 raise _error(report)

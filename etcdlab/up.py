@@ -2,6 +2,7 @@
 
 import enum
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -99,6 +100,8 @@ def _find_running(directory: LabDirectory, request: Request) -> Started:
 def _start(directory: LabDirectory, lock: int, request: Request, watcher: Watcher) -> Started:
     is_new = not directory.exists()
     plan: Plan | None = None
+    if is_new:
+        _clear(directory)
     try:
         if not is_new:
             _refuse_difference(directory, request)
@@ -112,6 +115,25 @@ def _start(directory: LabDirectory, lock: int, request: Request, watcher: Watche
         raise
     outcome = Outcome.CREATED if is_new else Outcome.RESTARTED
     return Started(outcome=outcome, status=status, directory=directory, daemon=daemon)
+
+
+def _clear(directory: LabDirectory) -> None:
+    """Remove what a creation that was killed left. Raises LabStateError for a directory that is not a lab's alone."""
+    ours = (directory.nodes, directory.pki, directory.topology, directory.daemon_log, directory.events, directory.lock)
+    temporary = (f".{directory.topology.name}.", f".{directory.plan.name}.")
+    found = sorted(directory.path.iterdir())
+    foreign = [path.name for path in found if path not in ours and not path.name.startswith(temporary)]
+    if foreign:
+        directory.lock.unlink()
+        raise LabStateError(
+            f"{directory.path} is no lab's directory: it holds {', '.join(foreign[:3])}",
+            hint="Choose another `--name`.",
+        )
+    for path in found:
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path != directory.lock:
+            path.unlink()
 
 
 def _create(directory: LabDirectory, request: Request, watcher: Watcher, ports: Ports) -> Plan:
@@ -128,6 +150,14 @@ def _create(directory: LabDirectory, request: Request, watcher: Watcher, ports: 
         ports=ports,
         find=partial(ensure, progress=watcher.on_install),
     )
+    for node in plan.nodes:
+        if (
+            Path(node.data_dir) / "member"
+        ).exists():  # else the failure of this lab would discard what is no part of it
+            raise LabStateError(
+                f"the data directory {node.data_dir} of member {node.name} holds an earlier member's data",
+                hint="Move it away, or name another one in the topology.",
+            )
     directory.nodes.mkdir(mode=0o700)
     for node in plan.nodes:
         Path(node.directory).mkdir(mode=0o700)

@@ -1,0 +1,64 @@
+"""What tests of labs share: a home of their own that must be empty again, and one running lab to look at."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from etcdlab.lab import Lab
+from etcdlab.model.topology import EtcdTable, Profile, Topology
+from tests.e2e.labs import running
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip, saying why, what needs an etcd that is not there."""
+    if shutil.which("etcd") is None:
+        for item in items:
+            if item.get_closest_marker("etcd"):
+                item.add_marker(pytest.mark.skip(reason="etcd is not installed"))
+
+
+def processes_of(home: Path) -> list[psutil.Process]:
+    """The processes that have a path below `home` in their command line: daemons and members of its labs."""
+    return [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if any(f"{home}/" in argument for argument in process.info["cmdline"] or ())
+    ]
+
+
+@pytest.fixture
+def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An ETCDLAB_HOME, short enough for sockets. At the end there must be no lab in it and no process of one."""
+    path = Path(tempfile.mkdtemp(prefix="lab-"))
+    monkeypatch.setenv("ETCDLAB_HOME", str(path))
+    monkeypatch.delenv("ETCDLAB_LAB", raising=False)
+    yield path
+    left = processes_of(path)
+    told = [" ".join(process.info["cmdline"]) for process in left]
+    entries = sorted(str(entry.relative_to(path)) for entry in path.rglob("*"))
+    for process in left:
+        process.kill()
+    shutil.rmtree(path)
+    assert (told, entries) == ([], [])
+
+
+@pytest.fixture(scope="session")
+def _shared_lab() -> Iterator[tuple[Path, Lab]]:
+    with tempfile.TemporaryDirectory(prefix="lab-") as home, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ETCDLAB_HOME", home)
+        topology = Topology(name="shared", nodes=3, etcd=EtcdTable(profile=Profile.FAST))
+        with running(topology) as (lab, _):
+            yield Path(home), lab
+
+
+@pytest.fixture
+def shared_lab(_shared_lab: tuple[Path, Lab], monkeypatch: pytest.MonkeyPatch) -> Lab:
+    """A running lab of three for tests that only look; all of a worker share it. Mark them `etcd`."""
+    home, lab = _shared_lab
+    monkeypatch.setenv("ETCDLAB_HOME", str(home))
+    monkeypatch.delenv("ETCDLAB_LAB", raising=False)
+    return lab

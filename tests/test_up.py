@@ -1,0 +1,196 @@
+"""From a topology to a ready lab on real etcds, and back to nothing when that fails."""
+
+import gc
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from etcdlab.errors import BootError, LabStateError, PortTakenError, TimedOutError
+from etcdlab.lab import Lab
+from etcdlab.model.event import Event, EventKind
+from etcdlab.model.status import ClusterVerdict
+from etcdlab.model.topology import EtcdTable, NodeTable, Profile, RestartTable, Topology
+from etcdlab.prepare.labdir import LabDirectory
+from etcdlab.up import Outcome, Request, Watcher, up
+from tests.conftest import processes_of
+from tests.e2e.labs import WATCHER, etcdctl, running
+
+FAST = EtcdTable(profile=Profile.FAST)
+ONE = Topology(name="one", nodes=1, etcd=FAST)
+BAD_FLAG = Topology(name="bad", etcd=FAST, node=(NodeTable(name="n1"), NodeTable(name="n2", args=("--no-such-flag",))))
+
+
+def ask(topology: Topology, **more) -> Request:
+    return Request(**{"topology": topology, "base": Path("/"), "explicit": True} | more)
+
+
+@pytest.mark.etcd
+class TestUp:
+    def test_creates_a_lab_that_is_ready_and_tells_how(self, home):
+        events: list[Event] = []
+        watcher = Watcher(on_event=events.append, on_install=lambda _: None)
+        topology = Topology(name="three", nodes=3, etcd=FAST)
+        started = up(ask(topology), watcher)
+        try:
+            assert started.outcome is Outcome.CREATED
+            assert started.status.verdict is ClusterVerdict.HEALTHY
+            assert started.status.is_this_lab
+            assert started.status.leader in {"n1", "n2", "n3"}
+            told = [(event.kind, event.node) for event in events]
+            assert {(EventKind.READY, node) for node in ("n1", "n2", "n3")} <= set(told)
+            spawned = [node for kind, node in told if kind is EventKind.SPAWNED]
+            assert spawned == ["n1", "n2", "n3"]
+            assert etcdctl(Lab(started.directory), "endpoint", "health").returncode == 0
+        finally:
+            Lab(started.directory).down(purge=True)
+
+    def test_leaves_no_warning_and_no_zombie_with_who_called_it(self, home):
+        lab = Lab(up(ask(ONE), WATCHER).directory)
+        gc.collect()  # a Popen of a living process would complain here
+        lab.down(purge=True)
+        gc.collect()
+
+    def test_a_second_time_finds_it_running(self, home):
+        with running(ONE) as (_, status):
+            again = up(ask(ONE), WATCHER)
+            assert again.outcome is Outcome.ALREADY_RUNNING
+            assert again.status.nodes[0].pid == status.nodes[0].pid
+            assert again.daemon is None
+
+    @pytest.mark.parametrize("stopped", [False, True])
+    def test_another_topology_for_the_same_name_is_refused(self, home, stopped):
+        with running(ONE) as (lab, _):
+            if stopped:
+                lab.down(purge=False)
+            with pytest.raises(LabStateError, match="was made from another topology") as caught:
+                up(ask(Topology(name="one", nodes=3, etcd=FAST)), WATCHER)
+            assert "etcdlab down --purge --lab one" in caught.value.hint
+            default = ask(Topology(name="one"), explicit=False)  # nobody asked for anything in particular
+            assert up(default, WATCHER).status.nodes[0].healthy
+
+    def test_after_down_it_is_as_it_was(self, home):
+        topology = Topology(name="three", nodes=3, etcd=FAST)
+        with running(topology) as (lab, before):
+            assert etcdctl(lab, "put", "k", "kept").returncode == 0
+            lab.down(purge=False)
+            assert processes_of(home) == []
+            again = up(ask(topology), WATCHER)
+            assert again.outcome is Outcome.RESTARTED
+            for old, new in zip(before.nodes, again.status.nodes, strict=True):
+                assert (old.client_url, old.peer_url, old.member_id) == (new.client_url, new.peer_url, new.member_id)
+            assert again.status.cluster_id == before.cluster_id
+            assert etcdctl(lab, "get", "k", "--print-value-only").stdout == "kept\n"
+
+    def test_a_learner_learns_and_is_still_one_after_a_restart(self, home):
+        learner = NodeTable(name="n2", learner=True)
+        topology = Topology(name="learner", etcd=FAST, node=(NodeTable(name="n1"), learner))
+        with running(topology) as (lab, status):
+            assert [node.is_learner for node in status.nodes] == [False, True]
+            assert status.verdict is ClusterVerdict.HEALTHY
+            lab.down(purge=False)
+            again = up(ask(topology), WATCHER).status
+            assert [node.is_learner for node in again.nodes] == [False, True]
+            assert again.nodes[1].member_id == status.nodes[1].member_id
+            assert len(etcdctl(lab, "member", "list").stdout.splitlines()) == 2
+
+
+@pytest.mark.etcd
+class TestFailure:
+    def test_of_a_member_names_it_and_removes_everything(self, home):
+        with pytest.raises(BootError, match="member n2 did not start: flag provided but not defined") as caught:
+            up(ask(BAD_FLAG), WATCHER)
+        assert caught.value.log_tail
+        assert "etcdlab plan" in caught.value.hint
+        assert list(home.iterdir()) == []
+        assert processes_of(home) == []
+
+    def test_frees_the_ports(self, home):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+        bad = Topology(name="bad", etcd=FAST, node=(NodeTable(name="n1", client_port=port), BAD_FLAG.node[1]))
+        with pytest.raises(BootError):
+            up(ask(bad), WATCHER)
+        socket.create_server(("127.0.0.1", port)).close()
+
+    def test_leaves_it_for_a_look_with_keep(self, home):
+        with pytest.raises(BootError):
+            up(ask(BAD_FLAG, keep=True), WATCHER)
+        directory = LabDirectory.named("bad")
+        assert "no-such-flag" in (directory.node("n2") / "etcd.log").read_text()
+        assert processes_of(home) == []
+        Lab(directory).down(purge=True)
+
+    def test_a_crash_loop_runs_into_the_bound_and_says_who(self, home):
+        crash = Topology(
+            name="crash",
+            etcd=FAST,
+            restart=RestartTable(backoff=0.05, backoff_max=0.05, budget=1000),
+            node=(NodeTable(name="n1", env={"GOMEMLIMIT": "nonsense"}),),
+        )
+        with pytest.raises(TimedOutError, match=r"not ready within 0\.5 s: n1 is (backoff|starting) \(.*GOMEMLIMIT"):
+            up(ask(crash, boot_s=0.5), WATCHER)
+
+    def test_of_a_lab_that_was_there_before_leaves_it(self, home):
+        with running(ONE) as (lab, _):
+            lab.down(purge=False)
+            with (
+                socket.create_server(("127.0.0.1", lab.plan.nodes[0].client_port)),
+                pytest.raises(BootError, match=rf"held by \S+ \(pid {os.getpid()}\)"),
+            ):
+                up(ask(ONE), WATCHER)
+            assert lab.directory.exists()
+            assert up(ask(ONE), WATCHER).outcome is Outcome.RESTARTED
+
+
+class TestRefusal:
+    """Before anything runs."""
+
+    def test_of_a_port_names_its_holder_and_creates_nothing(self, home):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+            topology = Topology(name="p", etcd=FAST, node=(NodeTable(name="n1", client_port=port),))
+            with pytest.raises(PortTakenError, match=rf"port {port} .*\(pid {os.getpid()}\)"):
+                up(ask(topology), WATCHER)
+
+    def test_of_a_lab_in_the_making(self, home):
+        directory = LabDirectory.named("one")
+        lock = directory.acquire()
+        try:
+            with pytest.raises(LabStateError, match="just being made by another process"):
+                up(ask(ONE), WATCHER)
+        finally:
+            directory.purge(None)
+            os.close(lock)
+
+    def test_of_a_directory_that_is_not_a_labs_touches_nothing(self, home):
+        """A lab that fails removes its directory: it must have been its own."""
+        mine = home / "bad" / "thesis.txt"
+        mine.parent.mkdir()
+        mine.write_text("years of work")
+        with pytest.raises(LabStateError, match=r"no lab's directory: it holds thesis\.txt"):
+            up(ask(BAD_FLAG), WATCHER)
+        assert [path.name for path in mine.parent.iterdir()] == ["thesis.txt"]
+        mine.unlink()
+        mine.parent.rmdir()
+
+    def test_of_a_data_directory_with_somebodys_data_touches_nothing(self, home, tmp_path):
+        wal = tmp_path / "data" / "member" / "wal" / "0.wal"
+        wal.parent.mkdir(parents=True)
+        wal.write_text("precious")
+        node = NodeTable(name="n1", data_dir=str(tmp_path / "data"), args=("--no-such-flag",))
+        with pytest.raises(LabStateError, match="holds an earlier member's data"):
+            up(ask(Topology(name="bad", etcd=FAST, node=(node,))), WATCHER)
+        assert wal.read_text() == "precious"
+
+
+@pytest.mark.etcd
+def test_what_a_killed_creation_left_is_no_obstacle(home):
+    directory = LabDirectory.named("one")
+    for path in (directory.node("n1") / "data", directory.node("n9"), directory.pki):
+        path.mkdir(parents=True)
+    for path in (directory.pki / "ca.pem", directory.topology, directory.path / ".plan.json.abc", directory.lock):
+        path.write_text("half")
+    with running(ONE):
+        assert not directory.node("n9").exists()
