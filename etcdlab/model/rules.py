@@ -4,6 +4,7 @@ Each rule yields (key path, sentence); arrays are counted from 0. All rules alwa
 not once for each mistake. What concerns certificates is in `etcdlab.pki.roles`.
 """
 
+import posixpath
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
@@ -100,7 +101,7 @@ def _unique(topology: Topology) -> Iterator[Problem]:
     # Without case: names become files, and macOS' file system does not tell N1 from n1.
     yield from _repeated((f"node[{n}].name", node.name.lower()) for n, node in enumerate(topology.node))
     directories = [(f"node[{n}].data_dir", node.data_dir) for n, node in enumerate(topology.node)]
-    yield from _repeated((path, given.rstrip("/")) for path, given in directories if given)
+    yield from _repeated((path, posixpath.normpath(given)) for path, given in directories if given)
     yield from ((path, "the path is empty: leave the key out instead") for path, given in directories if given == "")
 
 

@@ -150,3 +150,8 @@ def test_an_even_count_of_voters_is_a_warning(topology, words):
 @pytest.mark.parametrize("topology", [Topology(), Topology(nodes=1), nodes({}, {}, {}, {"learner": True})])
 def test_an_odd_count_is_none(topology):
     assert rules.warnings(topology) == []
+
+
+def test_two_spellings_of_one_data_directory_are_one():
+    topology = Topology(node=(NodeTable(name="a", data_dir="data"), NodeTable(name="b", data_dir="./x/../data")))
+    assert [path for path, _ in rules.problems(topology)] == ["node[1].data_dir"]
