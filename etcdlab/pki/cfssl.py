@@ -143,7 +143,7 @@ def authority(request_file: Path) -> AuthorityPlan:
     request = read_request(request_file)
     if wrong := [f"{request_file}: {part}: {why}" for part, why in subject_problems(request.subject)]:
         raise TopologyError(wrong)
-    return AuthorityPlan(subject=request.subject, key=request.key, lifetime_s=request.lifetime_s)
+    return AuthorityPlan(subject=request.subject, key=request.key, lifetime_s=float(request.lifetime_s))
 
 
 def leaf(role: Role, request_file: Path, config_file: Path, profile_name: str) -> CertificatePlan:
@@ -171,7 +171,7 @@ def leaf(role: Role, request_file: Path, config_file: Path, profile_name: str) -
         hosts=request.hosts,
         usages=profile.usages,
         key=request.key,
-        lifetime_s=profile.lifetime_s,
+        lifetime_s=float(profile.lifetime_s),
     )
 
 

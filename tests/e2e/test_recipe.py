@@ -136,7 +136,6 @@ def assert_certificates_are_those_that_cfssl_makes(lab: Lab, by_hand: Path) -> N
         assert verifies(lab.directory.pki / f"{stem}.pem", lab.directory.pki / "ca.pem")
 
 
-@pytest.mark.xfail(raises=TypeError, reason="msgspec cannot encode the Duration that cfssl's files are read as")
 def test_cfssls_own_files_make_a_cluster_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ETCDLAB_HOME", str(tmp_path / "home"))
     small_recipe(tmp_path / "recipe")
