@@ -1,7 +1,9 @@
 """The one place that prints. Colour and tables on a terminal, plain aligned text in a pipe, JSON when asked."""
 
 import functools
+import os
 import sys
+from pathlib import Path
 from typing import Any, TextIO
 
 import msgspec
@@ -64,11 +66,14 @@ def error(failure: EtcdlabError, *, as_json: bool) -> None:
 
 
 def message(text: str, *, style: str = "") -> None:
-    """One message on stderr, coloured on a terminal."""
-    if style and sys.stderr.isatty():
-        _console(sys.stderr).print(text, style=STYLES[style], markup=False, highlight=False, soft_wrap=True)
-    else:
-        print(text, file=sys.stderr, flush=True)
+    """One message on stderr, coloured on a terminal. A reader that left misses it, and stops nothing."""
+    try:
+        if style and sys.stderr.isatty():
+            _console(sys.stderr).print(text, style=STYLES[style], markup=False, highlight=False, soft_wrap=True)
+        else:
+            print(text, file=sys.stderr, flush=True)
+    except BrokenPipeError:
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - as long-lived as the process
 
 
 @functools.cache
