@@ -5,6 +5,7 @@ import socket
 from pathlib import Path
 
 from etcdlab.errors import LabStateError
+from etcdlab.prepare.labdir import is_private
 
 
 def bind(path: str) -> socket.socket:
@@ -16,7 +17,10 @@ def bind(path: str) -> socket.socket:
     """
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        parent = Path(path).parent
+        parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not is_private(parent):
+            raise PermissionError(f"{parent} is not a directory of this user's alone")
         Path(path).unlink(missing_ok=True)
         umask = os.umask(0o177)
         try:
