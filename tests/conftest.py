@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -11,6 +11,7 @@ import pytest
 from etcdlab.lab import Lab
 from etcdlab.model.topology import EtcdTable, Profile, Topology
 from tests.e2e.labs import running
+from tests.fake_lab import FakeLab
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -62,3 +63,23 @@ def shared_lab(_shared_lab: tuple[Path, Lab], monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("ETCDLAB_HOME", str(home))
     monkeypatch.delenv("ETCDLAB_LAB", raising=False)
     return lab
+
+
+@pytest.fixture
+def make_lab(home: Path) -> Iterator[Callable[..., FakeLab]]:
+    """Makes a lab of fake members; the arguments are what its n2 does wrong."""
+    made: list[FakeLab] = []
+
+    def make(*n2: str, stop_s: float = 10.0) -> FakeLab:
+        made.append(FakeLab(home, *n2, stop_s=stop_s))
+        return made[-1]
+
+    yield make
+    for lab in made:
+        lab.purge()
+
+
+@pytest.fixture
+def fake_lab(make_lab: Callable[..., FakeLab]) -> FakeLab:
+    """One that does nothing wrong."""
+    return make_lab()

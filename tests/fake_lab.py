@@ -1,0 +1,78 @@
+"""A lab of fake members (tests/fake_etcd.py) under a real daemon."""
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from etcdlab.launch import Daemon, end_members
+from etcdlab.model.event import EventKind
+from etcdlab.model.plan import NodePlan, Plan
+from etcdlab.prepare.labdir import LabDirectory
+from etcdlab.prepare.ports import Ports
+from etcdlab.runtime import journal
+from tests import fake_etcd
+from tests.plans import make_plan
+
+
+class _EndError(Exception):
+    """Makes a Daemon end what it started."""
+
+
+class FakeLab:
+    """Two voters, n1 leading; `n2` holds what n2 does wrong."""
+
+    def __init__(self, home: Path, *n2: str, stop_s: float = 10.0) -> None:
+        plan = make_plan(home, nodes=2, tls=False, lab="fake")
+        self.directory = LabDirectory(home / "fake")
+        with Ports() as ports:
+            nodes = tuple(_fake(node, plan, ports, n2 if node.name == "n2" else ()) for node in plan.nodes)
+        timeouts = msgspec.structs.replace(plan.timeouts, stop_s=stop_s)
+        self.plan = msgspec.structs.replace(plan, nodes=nodes, timeouts=timeouts)
+        self.directory.save_plan(self.plan)
+        for node in nodes:
+            Path(node.data_dir).mkdir(parents=True)
+
+    @contextlib.contextmanager
+    def daemon(self, *, tied: bool = False) -> Iterator[Daemon]:
+        """A daemon that has not been told to boot yet. Ends it and its members at the end."""
+        lock = self.directory.acquire()
+        assert lock is not None
+        with contextlib.suppress(_EndError), Daemon(self.directory, lock, tied=tied) as daemon:
+            os.close(lock)
+            yield daemon
+            raise _EndError
+        assert not self.directory.is_running()
+
+    def boot(self, daemon: Daemon, boot_s: float = 30.0):
+        return daemon.boot(boot_s=boot_s, on_event=lambda _: None)
+
+    def events(self) -> list[tuple[EventKind, str | None]]:
+        return [(event.kind, event.node) for event in journal.read(self.directory.events)]
+
+    def purge(self) -> None:
+        end_members(self.directory, signal.SIGKILL, timeout_s=10)
+        self.directory.purge(self.plan)
+
+
+def _fake(node: NodePlan, plan: Plan, ports: Ports, more: tuple[str, ...]) -> NodePlan:
+    client, metrics = ports.choose(), ports.choose()
+    arguments = {
+        "--data-dir": node.data_dir,
+        "--client-port": client,
+        "--metrics-port": metrics,
+        "--cluster-id": plan.cluster_id,
+        "--member-id": node.member_id,
+        "--leader-id": plan.nodes[0].member_id,
+    }
+    flags = [str(part) for pair in arguments.items() for part in pair]
+    return msgspec.structs.replace(
+        node,
+        client_url=f"http://127.0.0.1:{client}",
+        metrics_url=f"http://127.0.0.1:{metrics}",
+        argv=(sys.executable, "-I", fake_etcd.__file__, *flags, *more),
+    )

@@ -1,0 +1,171 @@
+"""The daemon as a process, over fake members: boot, signals, its owner's death, its own."""
+
+import os
+import signal
+
+import pytest
+
+from etcdlab.control.client import Client
+from etcdlab.errors import BootError, TimedOutError
+from etcdlab.launch import living_members
+from etcdlab.model.event import EventKind
+from etcdlab.model.lifecycle import NodeState
+from etcdlab.model.status import ClusterVerdict
+
+
+def pid_of(daemon) -> int:
+    return daemon._process.pid
+
+
+def test_boots_reports_and_serves(fake_lab):
+    with fake_lab.daemon() as daemon:
+        status = fake_lab.boot(daemon)
+        assert status.verdict is ClusterVerdict.HEALTHY
+        assert status.leader == "n1"
+        again = Client(fake_lab.plan.socket, timeout_s=20).status()
+        assert [node.pid for node in again.nodes] == [node.pid for node in status.nodes]
+        assert set(living_members(fake_lab.directory)) == {"n1", "n2"}
+        assert fake_lab.directory.is_running()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_the_members_and_then_it(fake_lab, number):
+    with fake_lab.daemon() as daemon:
+        fake_lab.boot(daemon)
+        os.kill(pid_of(daemon), number)
+        daemon.wait()
+        assert living_members(fake_lab.directory) == {}
+        assert not fake_lab.directory.is_running()
+        assert fake_lab.events()[-1] == (EventKind.LAB_STOPPED, None)
+        stopped = [node for kind, node in fake_lab.events() if kind is EventKind.STOPPED]
+        assert stopped == ["n2", "n1"]  # the leader last
+
+
+def test_the_end_of_a_terminal_is_none_of_its_business(fake_lab):
+    with fake_lab.daemon() as daemon:
+        fake_lab.boot(daemon)
+        os.kill(pid_of(daemon), signal.SIGHUP)
+        assert Client(fake_lab.plan.socket, timeout_s=20).status().verdict is ClusterVerdict.HEALTHY
+
+
+def test_shutdown_through_the_socket_may_purge(fake_lab):
+    with fake_lab.daemon() as daemon:
+        fake_lab.boot(daemon)
+        Client(fake_lab.plan.socket, timeout_s=20).shutdown(purge=True)
+        daemon.wait()
+        assert not fake_lab.directory.path.exists()
+
+
+def test_a_member_that_ignores_sigterm_is_killed_after_its_bound(make_lab):
+    lab = make_lab("--ignore-sigterm", stop_s=0.1)
+    with lab.daemon() as daemon:
+        lab.boot(daemon)
+        daemon.stop()
+        daemon.wait()
+        assert living_members(lab.directory) == {}
+
+
+def test_a_second_signal_does_not_wait_for_that_bound(make_lab):
+    lab = make_lab("--ignore-sigterm", stop_s=600)
+    with lab.daemon() as daemon:
+        lab.boot(daemon)
+        daemon.stop()
+        client = Client(lab.plan.socket, timeout_s=20)
+        while client.status().nodes[1].state is not NodeState.STOPPING:
+            pass
+        daemon.stop()
+        daemon.wait()
+        assert living_members(lab.directory) == {}
+
+
+def test_a_member_that_is_never_healthy_runs_into_the_bound(make_lab):
+    lab = make_lab("--never-healthy")
+    with lab.daemon() as daemon:
+        with pytest.raises(TimedOutError, match=r"not ready within 1 s: n2 is starting"):
+            lab.boot(daemon, boot_s=1)
+        daemon.wait()
+        assert living_members(lab.directory) == {}
+
+
+def test_a_member_that_ends_by_itself_stops_the_boot(make_lab):
+    lab = make_lab("--exit", "0")
+    with lab.daemon() as daemon, pytest.raises(BootError, match="n2 did not start: exited by itself with status 0"):
+        lab.boot(daemon)
+
+
+def test_one_that_is_stopped_while_it_boots_says_so(make_lab):
+    lab = make_lab("--never-healthy")
+    with lab.daemon() as daemon:
+        told = []
+
+        def on_event(event) -> None:
+            told.append(event)
+            if event.kind is EventKind.READY:
+                daemon.stop()
+
+        with pytest.raises(BootError, match="stopped while it came up"):
+            daemon.boot(boot_s=60, on_event=on_event)
+        daemon.wait()
+        assert living_members(lab.directory) == {}
+
+
+def test_a_tied_one_ends_when_its_owner_does(fake_lab):
+    with fake_lab.daemon(tied=True) as daemon:
+        fake_lab.boot(daemon)
+        daemon._process.stdin.close()  # as the kernel does for a process that was killed
+        daemon.wait()
+        assert living_members(fake_lab.directory) == {}
+
+
+def test_one_without_a_word_of_go_does_nothing(fake_lab, home):
+    with fake_lab.daemon() as daemon:
+        daemon._process.stdin.close()
+        daemon.wait()
+        assert daemon._process.returncode == 0
+    assert not fake_lab.directory.events.exists()
+
+
+class TestDeath:
+    """Members outlive their daemon, and the next one adopts them."""
+
+    def test_of_the_daemon_costs_no_member(self, fake_lab):
+        with fake_lab.daemon() as first:
+            before = fake_lab.boot(first)
+            os.kill(pid_of(first), signal.SIGKILL)
+            first.wait()
+            assert not fake_lab.directory.is_running()
+            assert set(living_members(fake_lab.directory)) == {"n1", "n2"}
+            with fake_lab.daemon() as second:
+                after = fake_lab.boot(second)
+                assert [node.pid for node in after.nodes] == [node.pid for node in before.nodes]
+                assert after.nodes[0].uptime_s > before.nodes[0].uptime_s
+                assert (EventKind.ADOPTED, "n1") in fake_lab.events()
+                os.kill(pid_of(second), signal.SIGTERM)
+                second.wait()
+                assert living_members(fake_lab.directory) == {}
+
+    def test_of_an_adopted_member_is_seen_and_mended(self, fake_lab):
+        with fake_lab.daemon() as first:
+            pid = fake_lab.boot(first).nodes[1].pid
+            os.kill(pid_of(first), signal.SIGKILL)
+            first.wait()
+            with fake_lab.daemon() as second:
+                fake_lab.boot(second)
+                client = Client(fake_lab.plan.socket, timeout_s=20)
+                since = list(client.events())[-1].seq
+                os.kill(pid, signal.SIGKILL)
+                events = client.events(since=since, follow=True)
+                seen = next(event for event in events if event.kind is EventKind.READY)
+                assert seen.node == "n2"
+                assert client.status().nodes[1].pid != pid
+
+    def test_of_a_member_meanwhile_is_mended_by_the_next_daemon(self, fake_lab):
+        with fake_lab.daemon() as first:
+            before = fake_lab.boot(first)
+            os.kill(pid_of(first), signal.SIGKILL)
+            first.wait()
+            os.kill(before.nodes[1].pid, signal.SIGKILL)
+            with fake_lab.daemon() as second:
+                after = fake_lab.boot(second)
+                assert after.nodes[0].pid == before.nodes[0].pid
+                assert after.nodes[1].pid != before.nodes[1].pid
