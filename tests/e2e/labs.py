@@ -31,7 +31,8 @@ def running(topology: Topology, *, base: Path | None = None) -> Iterator[tuple[L
         yield lab, started.status
     finally:
         members |= living_members(started.directory)
-        lab.down(purge=True)
+        if started.directory.exists():  # unless the test removed it
+            lab.down(purge=True)
         started.daemon.wait()
     assert not [name for name, record in members.items() if is_alive(record.identity)]
     assert not started.directory.path.exists()
