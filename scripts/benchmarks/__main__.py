@@ -68,7 +68,7 @@ def arguments() -> argparse.Namespace:
         description=f"Measure etcdlab. Rows, by default all:\n\n{rows}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("rows", nargs="*", choices=[[], *ROWS], metavar="ROW")
+    parser.add_argument("rows", nargs="*", choices=[[], *ROWS], metavar="ROW", help="(default: all)")
     parser.add_argument("--runs", type=int, default=7, metavar="N", help="samples of each figure (default: 7)")
     parser.add_argument("--window", type=float, default=5, metavar="S", help="seconds of one CPU sample (default: 5)")
     parser.add_argument("--big", action="store_true", help="idle: 30 members too, which takes 1 GB of memory")

@@ -40,7 +40,7 @@ def measure(setting: Setting) -> Iterator[Figure]:
     log = Path(LabDirectory(setting.product.home / LAB).load_plan().nodes[0].log)
     lines = log.read_bytes().splitlines(keepends=True)
     yield _steady(setting, log, lines)
-    # From here on without a daemon, which would follow (and one day rotate) the log as well.
+    # From here on without a daemon, which would follow and rotate the log as well.
     setting.product.run("down", "--lab", LAB)
     flood = setting.scratch / "flood"
     flood.write_bytes(b"".join(_restamped(lines, FLOOD_LINES)))

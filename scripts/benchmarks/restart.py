@@ -20,10 +20,16 @@ from etcdlab.prepare.process import ProcessRecord
 
 LAB: Final = "restart"
 MORE_MS: Final = 20.0
-SETTLE_S: Final = 0.5
+SETTLE_S: Final = 0.25
 """Between two kills: longer than `healthy_after`, after which a restart is immediate again."""
-PAIRS_PER_RUN: Final = 3
-"""A restart takes 0.1 to 0.5 s, as it meets the leader's heartbeats: a steady median takes more samples than others."""
+HEARTBEAT_S: Final = 0.1
+"""etcd's own `--heartbeat-interval`.
+
+A restarted member is healthy when a heartbeat of the leader reaches it. Kills are spread evenly over the interval: at a
+constant time after the last recovery they would all meet it in the same phase, another one in each cluster, and the
+two sides would differ by up to 50 ms for that alone.
+"""
+PAIRS_PER_RUN: Final = 6
 
 
 def measure(setting: Setting) -> Iterator[Figure]:
@@ -39,7 +45,9 @@ def measure(setting: Setting) -> Iterator[Figure]:
         setting.product.run("up", file)
         with bare_cluster(topology, setting.scratch / "floor") as cluster:
             cluster.boot()
-            pairs = [(_supervised(setting), _bare(cluster)) for _ in range(setting.runs * PAIRS_PER_RUN)]
+            count = setting.runs * PAIRS_PER_RUN
+            waits = [SETTLE_S + HEARTBEAT_S * number / count for number in range(count)]
+            pairs = [(_supervised(setting, wait_s), _bare(cluster, wait_s)) for wait_s in waits]
         setting.product.purge(LAB)
         for place, name in enumerate(("to healthy", "to its new process")):
             yield Figure(
@@ -53,14 +61,14 @@ def measure(setting: Setting) -> Iterator[Figure]:
             )
 
 
-def _supervised(setting: Setting) -> tuple[float, float]:
+def _supervised(setting: Setting, wait_s: float) -> tuple[float, float]:
     """Milliseconds from the kill to healthy, and to the spawn, under the daemon."""
     directory = LabDirectory(setting.product.home / LAB)
     status = setting.product.status(LAB)
     follower = next(node for node in status.nodes if not node.is_leader)
     node = next(node for node in directory.load_plan().nodes if node.name == follower.name)
     assert follower.pid
-    time.sleep(SETTLE_S)
+    time.sleep(wait_s)
     killed = time.monotonic()
     os.kill(follower.pid, signal.SIGKILL)
     healthy = _healthy_again(node)
@@ -70,11 +78,11 @@ def _supervised(setting: Setting) -> tuple[float, float]:
     return (healthy - killed) * 1000, (record.spawned_s - killed) * 1000
 
 
-def _bare(cluster: BareCluster) -> tuple[float, float]:
+def _bare(cluster: BareCluster, wait_s: float) -> tuple[float, float]:
     """The same where somebody stands by who does nothing but spawn it again."""
     leader = cluster.leader()
     node = next(node for node in cluster.nodes if node is not leader)
-    time.sleep(SETTLE_S)
+    time.sleep(wait_s)
     killed = time.monotonic()
     cluster.signal(node, signal.SIGKILL)
     cluster.reap(node)
