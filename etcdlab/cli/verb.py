@@ -62,6 +62,11 @@ class Verb(click.Command):
         except EtcdlabError as failure:
             render.error(failure, as_json=as_json)
             ctx.exit(failure.exit_status)
+        except BrokenPipeError:
+            # The reader left (`etcdlab logs -f | head`): end as a program killed by SIGPIPE would, quietly. Here, since
+            # click would call it a failure.
+            sys.stderr.close()
+            ctx.exit(128 + signal.SIGPIPE)
         return result
 
 
@@ -71,7 +76,7 @@ def verb(name: str, *, example: str, **settings: Any) -> Callable[[Callable[...,
 
 
 def run(group: click.Group) -> None:
-    """Run the command line to its exit: no traceback for Ctrl-C, a closed pipe or bad usage."""
+    """Run the command line to its exit: no traceback for Ctrl-C or bad usage."""
     try:
         status = group(prog_name="etcdlab", standalone_mode=False)
     except click.ClickException as failure:
@@ -80,8 +85,4 @@ def run(group: click.Group) -> None:
     except (KeyboardInterrupt, click.Abort):
         render.message("interrupted")
         status = 128 + signal.SIGINT
-    except BrokenPipeError:
-        # The reader left (`etcdlab logs -f | head`): end as a program killed by SIGPIPE would, quietly.
-        sys.stderr.close()
-        status = 128 + signal.SIGPIPE
     sys.exit(status)
