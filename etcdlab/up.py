@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from etcdlab.control.client import Client
 from etcdlab.errors import LabStateError, NotRunningError
 from etcdlab.launch import Daemon
 from etcdlab.model.event import Event
@@ -93,6 +92,8 @@ def _find_running(directory: LabDirectory, request: Request) -> Started:
             f"lab {directory.name!r} is just being made by another process", hint="Try again when that is done."
         ) from None
     _refuse_difference(directory, request)
+    from etcdlab.control.client import Client  # 12 ms that a lab to be started does not wait for
+
     status = Client(plan.socket, timeout_s=STATUS_TIMEOUT_S).status()
     return Started(outcome=Outcome.ALREADY_RUNNING, status=status, directory=directory, daemon=None)
 

@@ -1,5 +1,6 @@
 """The table of verbs. A verb's module is imported when the verb is used: `status` must not pay for `up`."""
 
+import gc
 import importlib
 from collections.abc import Mapping
 from typing import Final
@@ -61,4 +62,6 @@ def etcdlab() -> None:
 
 def main() -> None:
     """The `etcdlab` command."""
+    # A verb's imports make many objects and no garbage; to look for some meanwhile costs tens of milliseconds.
+    gc.disable()
     run(etcdlab)

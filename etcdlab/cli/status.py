@@ -1,24 +1,14 @@
 """`etcdlab status` and `etcdlab ls`: labs as they are now."""
 
 import time
-from typing import Final
 
 import click
 
-from etcdlab.cli.result import Cell, Result, Table, View
+from etcdlab.cli.result import Result, Table, View
+from etcdlab.cli.status_view import status_view, verdict_cell
 from etcdlab.cli.verb import DURATION, lab_option, verb
 from etcdlab.lab import Lab
-from etcdlab.model.status import ClusterVerdict, LabStatus, NodeStatus
 from etcdlab.prepare.labdir import all_labs
-
-_STYLES: Final = {
-    ClusterVerdict.HEALTHY: "good",
-    ClusterVerdict.DEGRADED: "warning",
-    ClusterVerdict.NO_QUORUM: "bad",
-    ClusterVerdict.STOPPED: "quiet",
-}
-_PROCESSES: Final = ("MEMBER", "STATE", "HEALTH", "ROLE", "PID", "UP", "RESTARTS", "CPU", "MEMORY", "CLIENT")
-_RAFT: Final = ("MEMBER", "ID", "ETCD", "TERM", "INDEX", "APPLIED", "DB", "PEER", "METRICS", "LAST EXIT")
 
 
 @verb("status", example="etcdlab status --watch")
@@ -42,7 +32,7 @@ def ls() -> Result:
     """List the labs there are."""
     labs = [(directory, Lab(directory).status()) for directory in all_labs()]
     rows = tuple(
-        (directory.name, _verdict(found), str(len(found.nodes)), found.leader or "-", str(directory.path))
+        (directory.name, verdict_cell(found), str(len(found.nodes)), found.leader or "-", str(directory.path))
         for directory, found in labs
     )
     table = Table(header=("LAB", "VERDICT", "MEMBERS", "LEADER", "DIRECTORY"), rows=rows)
@@ -53,83 +43,8 @@ def ls() -> Result:
     return Result(view=(table,) if labs else ("there is no lab",), data={"labs": data})
 
 
-def status_view(measured: LabStatus) -> View:
-    """A lab's status for people: a line, the members as processes and as a cluster, and what is wrong."""
-    yield Cell(_headline(measured), _STYLES[measured.verdict])
-    yield Table(header=_PROCESSES, rows=tuple(_process_row(node) for node in measured.nodes))
-    yield Table(header=_RAFT, rows=tuple(_raft_row(node) for node in measured.nodes))
-    for node in measured.nodes:
-        if node.problem:
-            yield Cell(f"{node.name}: {node.problem}", "warning")
-        if node.last_exit is not None and node.last_exit.detail and not node.healthy:
-            yield Cell(f"{node.name}: last exit: {node.last_exit.detail}", "warning")
-            if node.last_exit.remedy:
-                yield f"  {node.last_exit.remedy}"
-
-
 def _watch(chosen: Lab, interval_s: float) -> View:
     while True:
         yield time.strftime("%H:%M:%S")
         yield from status_view(chosen.status())
         time.sleep(interval_s)
-
-
-def _headline(measured: LabStatus) -> str:
-    parts = [f"{measured.lab}: {measured.verdict.value}"]
-    if measured.leader:
-        parts.append(f"leader {measured.leader}")
-    if measured.cluster_id:
-        parts.append(f"cluster {measured.cluster_id}")
-    if not measured.is_this_lab:
-        parts.append("NOT THIS LAB'S CLUSTER: another process answers on its ports")
-    return ", ".join(parts)
-
-
-def _verdict(measured: LabStatus) -> Cell:
-    return Cell(measured.verdict.value, _STYLES[measured.verdict])
-
-
-def _process_row(node: NodeStatus) -> tuple[str | Cell, ...]:
-    role = "leader" if node.is_leader else "learner" if node.is_learner else "follower" if node.healthy else "-"
-    health = Cell("paused", "warning") if node.paused else Cell("healthy", "good") if node.healthy else Cell("-", "bad")
-    return (
-        node.name,
-        node.state.value,
-        health,
-        role,
-        _text(node.pid),
-        "-" if node.uptime_s is None else _uptime(node.uptime_s),
-        str(node.restarts),
-        "-" if node.cpu_percent is None else f"{node.cpu_percent:.1f} %",
-        "-" if node.rss_bytes is None else f"{node.rss_bytes / 2**20:.0f} MiB",
-        node.client_url,
-    )
-
-
-def _raft_row(node: NodeStatus) -> tuple[str, ...]:
-    exit_ = node.last_exit
-    return (
-        node.name,
-        node.member_id or "-",
-        node.etcd_version or "-",
-        _text(node.raft_term),
-        _text(node.raft_index),
-        _text(node.applied_index),
-        "-" if node.db_size is None else f"{node.db_size / 1024:.0f} KiB",
-        node.peer_url.rpartition(":")[2],
-        node.metrics_url.rpartition(":")[2],
-        f"{exit_.reason.value} {exit_.at[11:19]}Z" if exit_ else "-",
-    )
-
-
-def _text(number: int | None) -> str:
-    return "-" if number is None else str(number)
-
-
-def _uptime(seconds: float) -> str:
-    whole = int(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02}s"
-    return f"{whole // 3600}h{whole % 3600 // 60:02}m"

@@ -11,7 +11,7 @@ import click
 from etcdlab import up as lab_up
 from etcdlab.cli import render
 from etcdlab.cli.result import Result, View
-from etcdlab.cli.status import status_view
+from etcdlab.cli.status_view import status_view
 from etcdlab.cli.topology import TopologyOptions, read, topology_options
 from etcdlab.cli.verb import DURATION, verb
 from etcdlab.model.event import Event, EventKind
