@@ -190,6 +190,7 @@ def test_what_a_killed_creation_left_is_no_obstacle(home):
     directory = LabDirectory.named("one")
     for path in (directory.node("n1") / "data", directory.node("n9"), directory.pki):
         path.mkdir(parents=True)
+    directory.path.chmod(0o700)
     for path in (directory.pki / "ca.pem", directory.topology, directory.path / ".plan.json.abc", directory.lock):
         path.write_text("half")
     with running(ONE):
