@@ -127,8 +127,7 @@ class TestProgram:
     def test_ctrl_c_ends_it_with_a_word(self, shared_lab):
         command = [PROGRAM, "status", "--watch", "--interval", "60"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-            while "healthy" not in process.stdout.readline():
-                pass
+            assert any("healthy" in line for line in iter(process.stdout.readline, ""))
             process.send_signal(signal.SIGINT)
             assert process.communicate(timeout=30)[1].strip() == "interrupted"
         assert process.returncode == 128 + signal.SIGINT
