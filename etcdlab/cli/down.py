@@ -20,7 +20,8 @@ def down(lab: str | None, purge: bool, every: bool) -> Result:
     labs = [Lab(directory) for directory in all_labs()] if every else [Lab.attach(lab)]
     stopped = {one.name: one.down(purge=purge) for one in labs}
     data = [{"lab": name, "was_up": was_up, "purged": purge} for name, was_up in stopped.items()]
-    return Result(view=[_line(name, was_up, purge) for name, was_up in stopped.items()], data={"labs": data})
+    view = [_line(name, was_up, purge) for name, was_up in stopped.items()]
+    return Result(view=view or ["there is no lab"], data={"labs": data})
 
 
 def _line(name: str, was_up: bool, purge: bool) -> str:
