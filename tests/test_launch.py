@@ -32,11 +32,12 @@ def test_a_bug_is_told_with_its_last_words(fake_lab):
     fake_lab.directory.daemon_log.rmdir()
 
 
-def test_one_that_is_killed_takes_its_members_along(fake_lab, home):
-    with fake_lab.daemon() as daemon:
+def test_one_that_is_killed_takes_its_members_along(make_lab, home):
+    lab = make_lab("--never-healthy")
+    with lab.daemon() as daemon:
 
         def on_event(event) -> None:
-            if event.kind is EventKind.READY and event.node == "n1":
+            if event.kind is EventKind.SPAWNED and event.node == "n2":  # said once the process is on record
                 os.kill(pid_of(daemon), signal.SIGKILL)
 
         with pytest.raises(LabStateError, match="the daemon died during boot"):
