@@ -162,8 +162,7 @@ def test_members_outlive_their_daemon_and_are_adopted(watched: Watched, home: Pa
     again = up(Request(topology=THREE, base=home, explicit=True), WATCHER)
     assert again.outcome is Outcome.RESTARTED
     assert {node.name: node.pid for node in again.status.nodes} == before
-    for name in before:
-        watched.wait(EventKind.ADOPTED, name)
+    assert {watched.wait(EventKind.ADOPTED).node for _ in before} == set(before)
     _, name, _ = watched.followers()
     os.kill(before[name], signal.SIGKILL)
     exited = watched.wait(EventKind.EXITED, name)
