@@ -13,7 +13,7 @@ from typing import Final
 import trio
 
 from etcdlab.errors import BootError, TimedOutError
-from etcdlab.etcd import logfile
+from etcdlab.etcd import death, logfile
 from etcdlab.model.lifecycle import NodeState
 from etcdlab.model.status import ClusterVerdict, LabStatus
 from etcdlab.runtime.node import Node
@@ -52,7 +52,9 @@ async def wait_agreed(status: Callable[[], Awaitable[LabStatus]]) -> LabStatus:
     """Wait until the members agree: all healthy, one leader, this lab's ids. Returns the status that says so."""
     while True:
         seen = await status()
-        if seen.verdict is ClusterVerdict.HEALTHY and seen.leader is not None and seen.is_this_lab:
+        # A member that gave no details could be a stranger's: `is_this_lab` judges only those that did.
+        answered = all(node.raft_term is not None for node in seen.nodes)
+        if answered and seen.verdict is ClusterVerdict.HEALTHY and seen.leader is not None and seen.is_this_lab:
             return seen
         await trio.sleep(RECHECK_S)
 
@@ -74,9 +76,13 @@ def boot_timeout(nodes: Mapping[str, Node], boot_s: float) -> TimedOutError:
 
 
 def log_tail(node: Node) -> tuple[str, ...]:
-    """The last lines of a member's log, for an error."""
-    lines = logfile.last_lines(Path(node.plan.log), 2 * TAIL_LINES)
-    return tuple(text for line in lines if (text := line.decode(errors="replace").rstrip()))[-TAIL_LINES:]
+    """Lines of a member's log for an error: from the one that told the reason on, else the last ones."""
+    raw = logfile.last_lines(Path(node.plan.log), death.LINES_WANTED)
+    lines = [text for line in raw if (text := line.decode(errors="replace").rstrip())]
+    detail = node.last_exit.detail if node.last_exit else ""
+    # What etcd prints about a wrong flag is followed by 300 lines on how to use it.
+    telling = next((number for number, line in enumerate(lines) if detail and line.startswith(detail)), -TAIL_LINES)
+    return tuple(lines[telling:][:TAIL_LINES])
 
 
 def _start_failed(node: Node) -> BootError:
