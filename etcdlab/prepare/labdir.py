@@ -202,14 +202,18 @@ class LabDirectory:
         replace_file(self.plan, msgspec.json.format(msgspec.json.encode(plan), indent=2))
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Put `content` at `path`, mode 0600: a reader sees the old file or the new one, whole, also after a crash."""
+def replace_file(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Put `content` at `path`, mode 0600: a reader sees the old file or the new one, whole.
+
+    With `durable` also after a crash of the machine, at the cost of a wait for the disk.
+    """
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         os.replace(temporary, path)  # noqa: PTH105 - mkstemp gives a str
     except BaseException:
         with contextlib.suppress(FileNotFoundError):

@@ -38,8 +38,8 @@ class ProcessRecord(msgspec.Struct, frozen=True, kw_only=True):
     log_start: int
 
     def save(self, directory: Path) -> None:
-        """Write the record, atomically."""
-        replace_file(directory / RECORD, msgspec.json.encode(self))
+        """Write the record, atomically. A crash of the machine voids it anyway: `boot` is then another."""
+        replace_file(directory / RECORD, msgspec.json.encode(self), durable=False)
 
     @classmethod
     def of_living(cls, directory: Path) -> Self | None:
