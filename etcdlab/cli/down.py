@@ -6,7 +6,7 @@ from etcdlab.cli.result import Result
 from etcdlab.cli.verb import lab_option, verb
 from etcdlab.errors import UsageError
 from etcdlab.lab import Lab
-from etcdlab.prepare.labdir import all_labs
+from etcdlab.prepare.labdir import LabDirectory, all_labs
 
 
 @verb("down", example="etcdlab down --purge")
@@ -17,6 +17,8 @@ def down(lab: str | None, purge: bool, every: bool) -> Result:
     """Stop a lab: followers first, the leader last. `up` starts it again as it was, unless it was purged."""
     if lab and every:
         raise UsageError("--lab and --all exclude each other", hint="Name one lab, or stop them all.")
+    if purge and lab and not LabDirectory.named(lab).path.exists():
+        return Result(view=[f"there is no lab {lab}: nothing to remove"], data={"labs": []})
     labs = [Lab(directory) for directory in all_labs()] if every else [Lab.attach(lab)]
     stopped = {one.name: one.down(purge=purge) for one in labs}
     data = [{"lab": name, "was_up": was_up, "purged": purge} for name, was_up in stopped.items()]

@@ -42,6 +42,8 @@ def up(timeout: float | None, foreground: bool, keep: bool, **options: Unpack[To
     A lab that was stopped starts again as it was; one that runs is reported.
     """
     began = time.monotonic()
+    # As Ctrl-C: what was made is undone (`timeout 5 etcdlab up`), a lab in the foreground is stopped.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     loaded = read(options)
     request = Request(
         topology=loaded.topology,
@@ -75,12 +77,11 @@ def _view(started: Started, began: float) -> View:
 
 
 def _foreground(started: Started, began: float) -> View:
-    """The view of a lab in the foreground: Ctrl-C (or SIGTERM) stops it, and this process waits for that."""
+    """The view of a lab in the foreground: Ctrl-C or SIGTERM stops it, and this process waits for that."""
     assert started.daemon is not None
     yield from _view(started, began)
     yield "In the foreground: Ctrl-C stops the lab."
     daemon = started.daemon
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         daemon.wait()
     except KeyboardInterrupt:
