@@ -37,6 +37,7 @@ LOG_CHUNK: Final = 200
 """Old lines sent at once: 100,000 of them are neither held in memory nor waited for."""
 
 _SERVING_PEERS: Final = b'"serving peer traffic"'
+_SERVING_CLIENTS: Final = b'"ready to serve client requests"'
 
 
 class Cluster:
@@ -83,6 +84,8 @@ class Cluster:
         for line in lines:
             if _SERVING_PEERS in line:
                 self.nodes[name].serving_peers.set()
+            elif _SERVING_CLIENTS in line:
+                self.nodes[name].serving_clients.set()
             else:
                 self._watch.on_line(line)
         self._lines.publish((name, lines))

@@ -16,7 +16,9 @@ from etcdlab.runtime.http import Endpoint, Unreachable
 FAST_POLL_S: Final = 0.01
 SLOW_POLL_S: Final = 0.25
 BACKING_OFF: Final = 1.05
-"""A starting member is asked every 10 ms at first, as it is healthy in 40 to 500 ms, then ever more rarely."""
+"""A member that says it serves clients is asked every 10 ms at first, then ever more rarely."""
+UNTOLD_POLL_S: Final = 0.1
+"""Seconds between questions to a member that has not said so: in case its log does not tell."""
 
 
 class Measurement(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,16 +38,20 @@ async def is_healthy(metrics: Endpoint) -> bool:
         return False
 
 
-async def wait_healthy(metrics: Endpoint) -> None:
-    """Wait until the member is healthy."""
+async def wait_healthy(metrics: Endpoint, serving: trio.Event) -> None:
+    """Wait until the member is healthy; `serving` is set when its log says that it serves clients, just before."""
     pause = FAST_POLL_S
     while True:
         # One bound for each try: a request that hangs in a cluster without quorum must not hide the recovery.
         with trio.move_on_after(1):
             if await is_healthy(metrics):
                 return
-        await trio.sleep(pause)
-        pause = min(pause * BACKING_OFF, SLOW_POLL_S)
+        if serving.is_set():
+            await trio.sleep(pause)
+            pause = min(pause * BACKING_OFF, SLOW_POLL_S)
+        else:
+            with trio.move_on_after(UNTOLD_POLL_S):
+                await serving.wait()
 
 
 async def measure(metrics: Endpoint, client: Endpoint, *, probe_s: float) -> Measurement:

@@ -54,6 +54,7 @@ class Node:
         self.client = Endpoint(plan.client_url, context)
         self.meter = UsageMeter()
         self.serving_peers = trio.Event()
+        self.serving_clients = trio.Event()
         self._rules = rules
         self._stop_s = stop_s
         self._grace_s = stop_s
@@ -198,6 +199,7 @@ class Node:
         self.process = None
         self.paused = False
         self.serving_peers = trio.Event()
+        self.serving_clients = trio.Event()
         # A member may end in the very tick in which it is asked to stop, before the task above has run.
         if not self._wanted and self.state is not NodeState.STOPPING:
             self._apply(NodeEvent.STOP)
@@ -221,7 +223,7 @@ class Node:
         return child
 
     async def _become_running(self) -> None:
-        await wait_healthy(self.metrics)
+        await wait_healthy(self.metrics, self.serving_clients)
         if self.state is not NodeState.STARTING:
             return  # asked to stop meanwhile
         self._healthy_at = trio.current_time()

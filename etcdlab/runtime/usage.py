@@ -3,7 +3,7 @@
 import msgspec
 import trio
 
-from etcdlab.prepare.process import ProcessIdentity
+from etcdlab.prepare.process import ProcessIdentity, consumption
 
 SHORTEST_S = 0.2
 """Seconds: the system counts CPU in ticks of 10 ms, so a rate over less than this says nothing."""
@@ -27,19 +27,15 @@ class UsageMeter:
 
     def look(self, identity: ProcessIdentity, *, uptime_s: float) -> Usage:
         """Measure; nothing is known of a process that is gone or not ours to see."""
-        import psutil  # 25 ms that the first member's start does not wait for
-
-        try:
-            process = psutil.Process(identity.pid)
-            with process.oneshot():
-                times, memory = process.cpu_times(), process.memory_info()
-        except psutil.Error:
+        used = consumption(identity.pid)
+        if used is None:
             return Usage()
-        now, cpu_s = trio.current_time(), times.user + times.system
+        cpu_s, rss_bytes = used
+        now = trio.current_time()
         if identity != self._identity:
             self._identity, self._looked_at, self._cpu_s = identity, now - uptime_s, 0.0
         elapsed_s = now - self._looked_at
         if elapsed_s >= SHORTEST_S:
             self._percent = round(100 * (cpu_s - self._cpu_s) / elapsed_s, 1)
             self._looked_at, self._cpu_s = now, cpu_s
-        return Usage(cpu_percent=self._percent, rss_bytes=memory.rss)
+        return Usage(cpu_percent=self._percent, rss_bytes=rss_bytes)

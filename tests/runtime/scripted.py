@@ -93,7 +93,7 @@ class Member:
         self._spawned = trio.Event()
         return self.process
 
-    async def wait_healthy(self, metrics: object) -> None:
+    async def wait_healthy(self, metrics: object, serving: trio.Event) -> None:
         await self.process.healthy.wait()
 
     async def settle(self) -> NodeState:

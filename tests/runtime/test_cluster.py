@@ -63,7 +63,7 @@ class Lab:
         up = [node for node in self.nodes.values() if node.process is not None and not node.paused]
         return len(up) >= 2 and self._name(metrics) not in self.sick
 
-    async def wait_healthy(self, metrics) -> None:
+    async def wait_healthy(self, metrics, serving) -> None:
         while self._name(metrics) in self.sick:  # noqa: ASYNC110 - virtual time
             await trio.sleep(1)
 

@@ -6,7 +6,15 @@ import pytest
 import trio
 
 from etcdlab.etcd import api
-from etcdlab.runtime.health import Measurement, add_learner, is_healthy, leader_of, measure, wait_healthy
+from etcdlab.runtime.health import (
+    UNTOLD_POLL_S,
+    Measurement,
+    add_learner,
+    is_healthy,
+    leader_of,
+    measure,
+    wait_healthy,
+)
 from etcdlab.runtime.http import Unreachable
 
 pytestmark = pytest.mark.trio
@@ -61,17 +69,32 @@ async def test_healthy_is_what_says_so_in_both_ways(said, healthy):
     assert await is_healthy(ScriptedEndpoint(said)) is healthy
 
 
-async def test_waiting_asks_often_at_first_then_rarely(autojump_clock):
-    endpoint = ScriptedEndpoint(*[Unreachable("refused")] * 500, HEALTHY)
-    await wait_healthy(endpoint)
+async def test_a_member_that_serves_is_asked_often_at_first_then_rarely(autojump_clock):
+    endpoint, serving = ScriptedEndpoint(*[Unreachable("refused")] * 500, HEALTHY), trio.Event()
+    serving.set()
+    await wait_healthy(endpoint, serving)
     assert len(endpoint.asked) == 501
     assert 100 < trio.current_time() < 130
 
 
+async def test_a_member_is_asked_at_once_when_it_says_that_it_serves(autojump_clock):
+    endpoint, serving = ScriptedEndpoint(Unreachable("refused"), HEALTHY), trio.Event()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait_healthy, endpoint, serving)
+        await trio.sleep(UNTOLD_POLL_S / 2)
+        serving.set()
+    assert trio.current_time() == pytest.approx(UNTOLD_POLL_S / 2)
+
+
+async def test_a_member_whose_log_does_not_tell_is_asked_all_the_same(autojump_clock):
+    await wait_healthy(ScriptedEndpoint(*[Unreachable("refused")] * 5, HEALTHY), trio.Event())
+    assert trio.current_time() == pytest.approx(5 * UNTOLD_POLL_S)
+
+
 async def test_waiting_gives_up_an_answer_that_hangs(autojump_clock):
     """`/health` can take 7 s when quorum is lost: the recovery in between must not be missed."""
-    await wait_healthy(ScriptedEndpoint(7.0, HEALTHY))
-    assert trio.current_time() < 1.1
+    await wait_healthy(ScriptedEndpoint(7.0, HEALTHY), trio.Event())
+    assert trio.current_time() < 1.2
 
 
 async def test_a_measurement_has_health_and_details():
