@@ -45,3 +45,8 @@ def test_one_and_all_exclude_each_other(home):
 
 def test_a_lab_that_is_not_there_is_status_3(home):
     assert run_json("down", "--lab", "x", status=3)["error"]["code"] == "not-running"
+
+
+def test_purge_of_a_lab_that_is_gone_is_fine(home):
+    assert run("down", "--purge", "--lab", "x").output == "there is no lab x: nothing to remove\n"
+    assert run_json("down", "--purge", "--lab", "x")["labs"] == []

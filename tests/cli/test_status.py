@@ -76,6 +76,16 @@ class TestOfALabThatIsDown:
         assert [lab["verdict"] for lab in run_json("ls")["labs"]] == ["stopped", "stopped"]
 
 
+def test_ls_lists_labs_beside_one_that_cannot_be_read(tmp_path, monkeypatch):
+    monkeypatch.setenv("ETCDLAB_HOME", str(tmp_path))
+    make_plan(tmp_path, lab="idle")
+    make_plan(tmp_path, lab="broken")
+    (tmp_path / "broken" / "plan.json").write_text("{")
+    listed = {lab["lab"]: lab["verdict"] for lab in run_json("ls")["labs"]}
+    assert listed == {"broken": None, "idle": "stopped"}
+    assert "cannot be read" in run("ls").stderr
+
+
 def test_ls_of_nothing(tmp_path, monkeypatch):
     monkeypatch.setenv("ETCDLAB_HOME", str(tmp_path / "none"))
     assert run("ls").output == "there is no lab\n"

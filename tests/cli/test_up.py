@@ -143,10 +143,11 @@ class TestInterruption:
             self.check(process, home)
 
     @pytest.mark.parametrize("words", ["n1: started", "n2: started", "n3: started", "n1: ready"])
-    def test_while_it_boots(self, home, words):
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_while_it_boots(self, home, words, number):
         with started() as process:
             wait_line(process.stderr, words)
-            process.send_signal(signal.SIGINT)
+            process.send_signal(number)
             output = process.communicate(timeout=BOUND_S)
             if process.returncode == 0:  # it was ready already
                 assert Lab(LabDirectory.named("default")).status().nodes[0].healthy
