@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 HEALTH: Final = "/health"
+VERSION: Final = "/version"
 STATUS: Final = "/v3/maintenance/status"
 MEMBER_LIST: Final = "/v3/cluster/member/list"
 MEMBER_ADD: Final = "/v3/cluster/member/add"

@@ -4,6 +4,7 @@ The metrics listener answers without certificates and while the client port stil
 of a quorum; a bound belongs on every request all the same, since `/health` can take 7 s just after quorum is lost.
 """
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -36,6 +37,12 @@ async def is_healthy(metrics: Endpoint) -> bool:
         return api.decode(status, body, api.Health).healthy
     except (Unreachable, api.GatewayError):
         return False
+
+
+async def connect(client: Endpoint) -> None:
+    """Have the connection that later questions will use. Does not raise."""
+    with contextlib.suppress(Unreachable):
+        await client.get(api.VERSION)
 
 
 async def wait_healthy(metrics: Endpoint, serving: trio.Event) -> None:

@@ -15,7 +15,7 @@ from etcdlab.model.event import EventKind
 from etcdlab.model.lifecycle import NodeState
 from etcdlab.model.status import ClusterVerdict
 from etcdlab.prepare.labdir import LabDirectory
-from etcdlab.runtime import measure, watch
+from etcdlab.runtime import boot, measure, watch
 from etcdlab.runtime import node as nodes
 from etcdlab.runtime.cluster import Cluster
 from etcdlab.runtime.health import Measurement
@@ -67,6 +67,9 @@ class Lab:
         while self._name(metrics) in self.sick:  # noqa: ASYNC110 - virtual time
             await trio.sleep(1)
 
+    async def connect(self, client) -> None:
+        await trio.lowlevel.checkpoint()
+
     async def measure(self, metrics, client, *, probe_s: float) -> Measurement:
         name = self._name(metrics)
         header = api.Header(cluster_id=0x0123456789ABCDEF, member_id=int(name[1:]))
@@ -86,6 +89,7 @@ async def lab(tmp_path, monkeypatch, nursery):
     monkeypatch.setattr(nodes, "signal_member", lambda process, number: process.take(number))
     monkeypatch.setattr(watch, "is_healthy", lab.is_healthy)
     monkeypatch.setattr(measure, "measure", lab.measure)
+    monkeypatch.setattr(boot, "connect", lab.connect)
     monkeypatch.setattr(trio.to_thread, "run_sync", inline)
     await nursery.start(lab.cluster.run)
     yield lab
