@@ -20,6 +20,7 @@ from etcdlab.up import Outcome, Request, Started, Watcher
 if TYPE_CHECKING:
     from etcdlab.etcd.install import Progress
 
+_STOPPERS = (signal.SIGINT, signal.SIGTERM)
 _TOLD = {
     EventKind.SPAWNED: "started, pid {pid}",
     EventKind.ADOPTED: "still running, adopted, pid {pid}",
@@ -79,10 +80,13 @@ def _view(started: Started, began: float) -> View:
 def _foreground(started: Started, began: float) -> View:
     """The view of a lab in the foreground: Ctrl-C or SIGTERM stops it, and this process waits for that."""
     assert started.daemon is not None
+    daemon = started.daemon
+    # A signal that comes while a line is printed waits until it can be answered.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPERS)
     yield from _view(started, began)
     yield "In the foreground: Ctrl-C stops the lab."
-    daemon = started.daemon
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPERS)
         daemon.wait()
     except KeyboardInterrupt:
         render.message("stopping …")
