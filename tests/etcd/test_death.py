@@ -258,7 +258,7 @@ class TestRealDeaths:
     @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
     def test_signal(self, member: Member, number: signal.Signals) -> None:
         process = member.start(member.argv())
-        process.wait_line(b"ready to serve client requests")
+        process.wait_line(b"notifying init daemon")  # what etcdmain does once it handles signals
         process.process.send_signal(number)
         death = process.death()
         assert death.reason is ExitReason.SIGNALLED
