@@ -14,11 +14,10 @@ from etcdlab.cli.completion import complete_node
 from etcdlab.cli.env import identity_option
 from etcdlab.cli.verb import Verb, lab_option
 from etcdlab.errors import BinaryError, UsageError
+from etcdlab.etcd.environment import clean
 from etcdlab.export.env import choose_identity, flag, variables
 from etcdlab.model.plan import NodePlan, Plan
 from etcdlab.prepare import labdir
-
-STRIPPED_PREFIXES = ("ETCD_", "ETCDCTL_")
 
 
 class Passthrough(Verb):
@@ -69,7 +68,7 @@ def ctl(words: tuple[str, ...], literal: bool, utl: bool, identity: str | None, 
     if utl:
         if identity is not None:
             raise UsageError("etcdutl works on files: it takes no --identity", hint="Leave out one of the two.")
-        execute(binary(plan, "etcdutl"), words, clean_environment(os.environ))
+        execute(binary(plan, "etcdutl"), words, clean(os.environ))
     node, arguments = split(plan, words, literal=literal)
     settings = {
         variable: value
@@ -79,7 +78,7 @@ def ctl(words: tuple[str, ...], literal: bool, utl: bool, identity: str | None, 
     if not directory.is_running():
         # Members outlive their daemon, so this may still work; if not, etcdctl says nothing for 5 s.
         render.message(f"warning: the daemon of lab {plan.lab!r} is not running", style="warning")
-    execute(binary(plan, "etcdctl"), arguments, clean_environment(os.environ) | settings)
+    execute(binary(plan, "etcdctl"), arguments, clean(os.environ) | settings)
 
 
 def split(plan: Plan, words: Sequence[str], *, literal: bool) -> tuple[NodePlan | None, tuple[str, ...]]:
@@ -103,15 +102,6 @@ def is_given(name: str, arguments: Sequence[str]) -> bool:
     """Whether the flag `name` is among etcdctl's arguments (before a "--" of its own)."""
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
     return any(word == name or word.startswith(f"{name}=") for word in options)
-
-
-def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment without what would change how etcd's tools behave: their own settings, and proxies."""
-    return {
-        name: value
-        for name, value in environment.items()
-        if not name.startswith(STRIPPED_PREFIXES) and not name.upper().endswith("_PROXY")
-    }
 
 
 def binary(plan: Plan, name: str) -> Path:

@@ -14,6 +14,7 @@ from typing import Final, Protocol
 
 import trio
 
+from etcdlab.etcd.environment import clean
 from etcdlab.prepare.process import ProcessIdentity, identify, is_alive, send_signal
 
 LOG_MODE: Final = 0o600
@@ -77,7 +78,7 @@ async def spawn(argv: Sequence[str], *, env: Mapping[str, str], directory: Path,
             stdout=descriptor,
             stderr=descriptor,
             cwd=directory,
-            env=member_environment(os.environ, env),
+            env=clean(os.environ) | dict(env),
             start_new_session=True,
         )
     finally:
@@ -90,13 +91,3 @@ async def spawn(argv: Sequence[str], *, env: Mapping[str, str], directory: Path,
 def signal_member(process: MemberProcess, number: signal.Signals) -> None:
     """Signal a member; nothing happens when it is already gone."""
     send_signal(process.identity, number)
-
-
-def member_environment(inherited: Mapping[str, str], extra: Mapping[str, str]) -> dict[str, str]:
-    """What a member sees of our environment. An ETCD_ variable that repeats a flag is fatal, a proxy diverts peers."""
-    kept = {
-        name: value
-        for name, value in inherited.items()
-        if not name.startswith(("ETCD_", "ETCDCTL_")) and not name.lower().endswith("_proxy")
-    }
-    return kept | dict(extra)

@@ -12,7 +12,7 @@ import trio
 import trio.testing
 
 from etcdlab.prepare.process import ProcessIdentity, identify, is_alive
-from etcdlab.runtime.child import AdoptedProcess, member_environment, signal_member, spawn
+from etcdlab.runtime.child import AdoptedProcess, signal_member, spawn
 
 pytestmark = pytest.mark.trio
 BOUND_S = 30
@@ -54,18 +54,6 @@ async def spawner(tmp_path):
     spawner = Spawner(tmp_path)
     yield spawner
     await spawner.end()
-
-
-async def test_environment_is_stripped_of_what_would_reach_etcd():
-    inherited = {
-        "PATH": "/bin", "HOME": "/h", "GODEBUG": "x", "ETCD_NAME": "x", "ETCD_UNSUPPORTED_ARCH": "x",
-        "ETCDCTL_API": "3", "HTTP_PROXY": "x", "https_proxy": "x", "No_Proxy": "x", "ALL_PROXY": "x",
-        "ETCDLAB_HOME": "/e", "PROXY_COMMAND": "x",
-    }  # fmt: skip
-    kept = {"PATH", "HOME", "GODEBUG", "ETCDLAB_HOME", "PROXY_COMMAND"}
-    assert member_environment(inherited, {"ETCD_X": "asked for", "PATH": "/p"}) == {
-        **{name: inherited[name] for name in kept}, "ETCD_X": "asked for", "PATH": "/p",
-    }  # fmt: skip
 
 
 async def test_a_child_gets_its_environment_directory_and_no_input(spawner, monkeypatch):
