@@ -119,7 +119,10 @@ def _start(directory: LabDirectory, lock: int, request: Request, watcher: Watche
 
 
 def _clear(directory: LabDirectory) -> None:
-    """Remove what a creation that was killed left. Raises LabStateError for a directory that is not a lab's alone."""
+    """Remove what a creation that was killed left. Raises LabStateError if the directory holds anything else.
+
+    Members' data is something else: no member is started before there is a plan, so here one was lost.
+    """
     ours = (directory.nodes, directory.pki, directory.topology, directory.daemon_log, directory.events, directory.lock)
     temporary = (f".{directory.topology.name}.", f".{directory.plan.name}.")
     found = sorted(directory.path.iterdir())
@@ -129,6 +132,11 @@ def _clear(directory: LabDirectory) -> None:
         raise LabStateError(
             f"{directory.path} is no lab's directory: it holds {', '.join(foreign[:3])}",
             hint="Choose another `--name`.",
+        )
+    if any(directory.nodes.glob("*/data/member")):
+        raise LabStateError(
+            f"{directory.path} holds members' data, but its plan ({directory.plan.name}) is gone",
+            hint="Move the directory away, or choose another `--name`.",
         )
     for path in found:
         if path.is_dir():
@@ -152,9 +160,8 @@ def _create(directory: LabDirectory, request: Request, watcher: Watcher, ports: 
         find=partial(ensure, progress=watcher.on_install),
     )
     for node in plan.nodes:
-        if (
-            Path(node.data_dir) / "member"
-        ).exists():  # else the failure of this lab would discard what is no part of it
+        # Else the failure of this lab would discard what is no part of it.
+        if (Path(node.data_dir) / "member").exists():
             raise LabStateError(
                 f"the data directory {node.data_dir} of member {node.name} holds an earlier member's data",
                 hint="Move it away, or name another one in the topology.",

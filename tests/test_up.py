@@ -2,6 +2,7 @@
 
 import gc
 import os
+import shutil
 import socket
 from pathlib import Path
 
@@ -186,6 +187,17 @@ class TestRefusal:
 
 
 @pytest.mark.etcd
+def test_members_data_without_a_plan_is_not_discarded(home):
+    directory = LabDirectory.named("one")
+    data = directory.node("n1") / "data" / "member"
+    data.mkdir(parents=True)
+    with pytest.raises(LabStateError, match="holds members' data"):
+        up(Request(topology=ONE, base=home, explicit=True), WATCHER)
+    assert data.is_dir()
+    assert not directory.is_running()
+    shutil.rmtree(directory.path)
+
+
 def test_what_a_killed_creation_left_is_no_obstacle(home):
     directory = LabDirectory.named("one")
     for path in (directory.node("n1") / "data", directory.node("n9"), directory.pki):
