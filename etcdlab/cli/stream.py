@@ -16,7 +16,7 @@ class StreamVerb(Verb):
         super().__init__(*args, **kwargs)
         json_option = next(param for param in self.params if param.name == "as_json")
         assert isinstance(json_option, click.Option)
-        json_option.help = "Print JSON; of what goes on, a line each time."
+        json_option.help = "Print JSON; of what goes on, JSON lines."
 
     def invoke(self, ctx: click.Context) -> Any:
         """Let the callback know of `--json`, which `Verb` takes for itself."""
