@@ -1,14 +1,14 @@
 """The daemon of one lab: composition root, signals, boot, shutdown.
 
-Started by `etcdlab.launch` as `python -m etcdlab.daemon DIRECTORY`, with the lab's lock among its inherited
-descriptors. The nursery tree is the architecture:
+Started by `etcdlab.interpreter` as `python -m etcdlab.daemon`, before there is a lab. The nursery tree is the
+architecture:
 
     services: signals, control socket, boot's progress     outlive the members: `status` answers during shutdown
       members: a task for each, their logs, their health
 
-It begins to import while the plan is still being made, and waits for one line on standard input before it acts; the
-end of that input without a line means that there is nothing to do. Its reports go to standard output until the last
-word; from then on it is alone. With `--tied` it ends when its standard input does, that is, when its owner dies.
+It imports while the plan is still being made, and waits for one message on standard input, a socket, before it acts:
+which lab, and the lab's lock as a descriptor. The end of that input without a message means that there is nothing to
+do. Its reports go to standard output until the last word; from then on it is alone.
 """
 
 import gc
@@ -18,11 +18,14 @@ gc.disable()  # until the imports are over: `up` waits for them, and they make n
 import logging
 import os
 import signal
+import socket
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import msgspec
+import setproctitle
 import trio
 
 from etcdlab.control.listener import bind
@@ -30,8 +33,11 @@ from etcdlab.control.server import serve
 from etcdlab.errors import BootError, EtcdlabError
 from etcdlab.model.report import Failed, Go, Progress, Ready, Report
 from etcdlab.prepare.labdir import LabDirectory
+from etcdlab.prepare.title import title
 from etcdlab.runtime.cluster import Cluster
 from etcdlab.runtime.journal import Journal
+
+MESSAGE_BYTES: Final = 65536
 
 
 class Reporter:
@@ -146,21 +152,25 @@ async def report_progress(journal: Journal, reporter: Reporter) -> None:
 
 
 def main() -> None:
-    """`python -m etcdlab.daemon DIRECTORY [--tied]`."""
-    directory = LabDirectory(Path(sys.argv[1]))
+    """`python -m etcdlab.daemon`, with a socket for standard input."""
     gc.freeze()
     gc.enable()
-    line = sys.stdin.buffer.readline()
-    if not line:
+    with socket.socket(fileno=os.dup(0)) as launcher:
+        message, locks, _, _ = socket.recv_fds(launcher, MESSAGE_BYTES, 1)
+    if not message:
         return
-    go = msgspec.json.decode(line, type=Go)
+    for lock in locks:  # held until this process ends, by this process alone
+        os.set_inheritable(lock, False)
+    go = msgspec.json.decode(message, type=Go)
+    directory = LabDirectory(Path(go.directory))
+    setproctitle.setproctitle(title(directory))
     reporter = Reporter(os.dup(sys.stdout.fileno()))
     log = os.open(directory.daemon_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for descriptor in (sys.stdout.fileno(), sys.stderr.fileno()):
         os.dup2(log, descriptor)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        booted = trio.run(lambda: run(directory, reporter, boot_s=go.boot_s, tied="--tied" in sys.argv[2:]))
+        booted = trio.run(lambda: run(directory, reporter, boot_s=go.boot_s, tied=go.tied))
     except EtcdlabError as error:  # before there was anything to supervise
         reporter.say(failed(error))
         booted = False

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from etcdlab.errors import LabStateError, NotRunningError
+from etcdlab.interpreter import Interpreter
 from etcdlab.launch import Daemon
 from etcdlab.model.event import Event
 from etcdlab.model.plan import Plan
@@ -69,8 +70,8 @@ class Started:
     daemon: Daemon | None
 
 
-def up(request: Request, watcher: Watcher) -> Started:
-    """Create the lab, start it again, or find it running.
+def up(request: Request, watcher: Watcher, interpreter: Interpreter | None = None) -> Started:
+    """Create the lab, start it again, or find it running. `interpreter` is a spare one, else one is started if needed.
 
     Raises BinaryError, PortTakenError, CertificateError, BootError, TimedOutError, LabStateError, UsageError.
     """
@@ -79,7 +80,8 @@ def up(request: Request, watcher: Watcher) -> Started:
     if lock is None:
         return _find_running(directory, request)
     try:
-        return _start(directory, lock, request, watcher)
+        with interpreter or Interpreter() as spare:
+            return _start(directory, lock, request, watcher, spare)
     finally:
         os.close(lock)
 
@@ -98,7 +100,7 @@ def _find_running(directory: LabDirectory, request: Request) -> Started:
     return Started(outcome=Outcome.ALREADY_RUNNING, status=status, directory=directory, daemon=None)
 
 
-def _start(directory: LabDirectory, lock: int, request: Request, watcher: Watcher) -> Started:
+def _start(directory: LabDirectory, lock: int, request: Request, watcher: Watcher, interpreter: Interpreter) -> Started:
     is_new = not directory.exists()
     plan: Plan | None = None
     if is_new:
@@ -106,7 +108,7 @@ def _start(directory: LabDirectory, lock: int, request: Request, watcher: Watche
     try:
         if not is_new:
             _refuse_difference(directory, request)
-        with Daemon(directory, lock, tied=request.tied) as daemon, Ports(avoid=_known_ports()) as ports:
+        with Daemon(interpreter, directory, lock, tied=request.tied) as daemon, Ports(avoid=_known_ports()) as ports:
             plan = _create(directory, request, watcher, ports) if is_new else directory.load_plan()
             boot_s = plan.timeouts.boot_s if request.boot_s is None else request.boot_s
             status = daemon.boot(boot_s=boot_s, on_event=watcher.on_event)

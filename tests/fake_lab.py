@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from etcdlab.interpreter import Interpreter
 from etcdlab.launch import Daemon, end_members
 from etcdlab.model.event import EventKind
 from etcdlab.model.plan import NodePlan, Plan
@@ -21,6 +22,17 @@ from tests.plans import make_plan
 
 class _EndError(Exception):
     """Makes a Daemon end what it started."""
+
+
+class _Daemon(Daemon):
+    """One whose launcher holds the lab no longer than the boot takes, as `up` does."""
+
+    def boot(self, **bounds):
+        try:
+            return super().boot(**bounds)
+        finally:
+            os.close(self._lock)
+            self._lock = None
 
 
 class FakeLab:
@@ -42,10 +54,14 @@ class FakeLab:
         """A daemon that has not been told to boot yet. Ends it and its members at the end."""
         lock = self.directory.acquire()
         assert lock is not None
-        with contextlib.suppress(_EndError), Daemon(self.directory, lock, tied=tied) as daemon:
-            os.close(lock)
-            yield daemon
-            raise _EndError
+        daemon = _Daemon(Interpreter(), self.directory, lock, tied=tied)
+        try:
+            with contextlib.suppress(_EndError), daemon:
+                yield daemon
+                raise _EndError
+        finally:
+            if daemon._lock is not None:  # it was never told to boot
+                os.close(lock)
         assert not self.directory.is_running()
 
     def boot(self, daemon: Daemon, boot_s: float = 30.0):

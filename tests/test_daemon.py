@@ -112,14 +112,14 @@ def test_one_that_is_stopped_while_it_boots_says_so(make_lab):
 def test_a_tied_one_ends_when_its_owner_does(fake_lab):
     with fake_lab.daemon(tied=True) as daemon:
         fake_lab.boot(daemon)
-        daemon._process.stdin.close()  # as the kernel does for a process that was killed
+        daemon._channel.close()  # as the kernel does for a process that was killed
         daemon.wait()
         assert living_members(fake_lab.directory) == {}
 
 
 def test_one_without_a_word_of_go_does_nothing(fake_lab, home):
     with fake_lab.daemon() as daemon:
-        daemon._process.stdin.close()
+        daemon._channel.close()
         daemon.wait()
         assert daemon._process.returncode == 0
     assert not fake_lab.directory.events.exists()

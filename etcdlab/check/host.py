@@ -11,6 +11,7 @@ from etcdlab.check.report import Aspect, Check
 from etcdlab.model.plan import Plan
 from etcdlab.prepare.labdir import LabDirectory
 from etcdlab.prepare.process import ProcessRecord
+from etcdlab.prepare.title import lab_of
 
 
 def check_modes(directory: LabDirectory, plan: Plan) -> list[Check]:
@@ -76,8 +77,8 @@ def _is_loopback(host: str) -> bool:
 
 def _daemon(directory: LabDirectory) -> int | None:
     """The pid of the lab's daemon, by its command line."""
-    wanted = ["-m", "etcdlab.daemon", str(directory.path)]
     for process in psutil.process_iter(["cmdline"]):
-        if (process.info["cmdline"] or [])[1:4] == wanted:
+        lab = lab_of(process.info["cmdline"] or ())
+        if lab is not None and lab.path == directory.path:
             return process.pid
     return None

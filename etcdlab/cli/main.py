@@ -1,6 +1,5 @@
 """The table of verbs. A verb's module is imported when the verb is used: `status` must not pay for `up`."""
 
-import gc
 import importlib
 from collections.abc import Mapping
 from typing import Final
@@ -8,7 +7,6 @@ from typing import Final
 import click
 
 from etcdlab import __version__
-from etcdlab.cli.verb import run
 
 VERBS: Final[Mapping[str, str]] = {
     "init": "init:init",
@@ -58,10 +56,3 @@ class LazyGroup(click.Group):
 @click.version_option(__version__, prog_name="etcdlab")
 def etcdlab() -> None:
     """Real, secure, multi-member etcd clusters on your own machine."""
-
-
-def main() -> None:
-    """The `etcdlab` command."""
-    # A verb's imports make many objects and no garbage; to look for some meanwhile costs tens of milliseconds.
-    gc.disable()
-    run(etcdlab)

@@ -14,6 +14,7 @@ from etcdlab.cli.result import Result, View
 from etcdlab.cli.status_view import status_view
 from etcdlab.cli.topology import TopologyOptions, read, topology_options
 from etcdlab.cli.verb import DURATION, verb
+from etcdlab.interpreter import Interpreter
 from etcdlab.model.event import Event, EventKind
 from etcdlab.up import Outcome, Request, Started, Watcher
 
@@ -37,7 +38,14 @@ _TOLD = {
 @click.option("--timeout", type=DURATION, metavar="DURATION", help="Until ready.  [default: the topology's, 60s]")
 @click.option("--foreground", is_flag=True, help="Stay, and stop the lab on Ctrl-C or when this process ends.")
 @click.option("--keep", is_flag=True, help="If it fails, leave what was made for a look at it.")
-def up(timeout: float | None, foreground: bool, keep: bool, **options: Unpack[TopologyOptions]) -> Result:
+@click.pass_obj
+def up(
+    interpreter: Interpreter | None,
+    timeout: float | None,
+    foreground: bool,
+    keep: bool,
+    **options: Unpack[TopologyOptions],
+) -> Result:
     """Start a lab and wait until it is ready: without FILE, three members with mutual TLS.
 
     A lab that was stopped starts again as it was; one that runs is reported.
@@ -55,7 +63,8 @@ def up(timeout: float | None, foreground: bool, keep: bool, **options: Unpack[To
         tied=foreground,
     )
     with contextlib.ExitStack() as stack:
-        started = lab_up.up(request, Watcher(on_event=_tell, on_install=_installation_display(stack)))
+        watcher = Watcher(on_event=_tell, on_install=_installation_display(stack))
+        started = lab_up.up(request, watcher, interpreter)
     if foreground and started.daemon is not None:
         return Result(view=_foreground(started, began), warnings=loaded.warnings)
     return Result(

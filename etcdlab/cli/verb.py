@@ -4,7 +4,7 @@ import gc
 import signal
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,9 @@ from etcdlab.cli.completion import complete_lab
 from etcdlab.cli.result import Result
 from etcdlab.errors import EtcdlabError, ExitStatus
 from etcdlab.model.units import Duration
+
+if TYPE_CHECKING:
+    from etcdlab.interpreter import Interpreter
 
 lab_option = click.option(
     "--lab",
@@ -77,10 +80,13 @@ def verb(name: str, *, example: str, **settings: Any) -> Callable[[Callable[...,
     return click.command(name, cls=Verb, example=example, **settings)
 
 
-def run(group: click.Group) -> None:
-    """Run the command line to its exit: no traceback for Ctrl-C or bad usage."""
+def run(group: click.Group, interpreter: "Interpreter | None") -> None:
+    """Run the command line to its exit: no traceback for Ctrl-C or bad usage.
+
+    `interpreter` is for a verb that starts a lab.
+    """
     try:
-        status = group(prog_name="etcdlab", standalone_mode=False)
+        status = group(prog_name="etcdlab", standalone_mode=False, obj=interpreter)
     except click.ClickException as failure:
         failure.show()
         status = ExitStatus.USAGE

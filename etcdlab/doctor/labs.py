@@ -23,6 +23,7 @@ from etcdlab.model.plan import Plan
 from etcdlab.prepare.labdir import LabDirectory
 from etcdlab.prepare.ports import holder
 from etcdlab.prepare.process import ProcessRecord
+from etcdlab.prepare.title import lab_of
 
 PURGED: Final = ".purged-*"
 PURGE_S: Final = 60.0
@@ -197,8 +198,8 @@ def _processes(home: Path) -> dict[int, tuple[str, Path]]:
     daemons, etcds, parents = {}, {}, {}
     for process in psutil.process_iter(["cmdline", "ppid"]):
         argv = process.info["cmdline"] or []
-        if argv[1:3] == ["-m", "etcdlab.daemon"] and len(argv) > 3 and Path(argv[3]).parent == home:
-            daemons[process.pid] = LabDirectory(Path(argv[3]))
+        if (directory := lab_of(argv)) and directory.path.parent == home:
+            daemons[process.pid] = directory
         elif (data := _data_directory(argv)) and data.is_relative_to(home):
             etcds[process.pid], parents[process.pid] = data, process.info["ppid"]
     found = {pid: ("a daemon", lab.path) for pid, lab in daemons.items() if not lab.is_running()}

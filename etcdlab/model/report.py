@@ -7,9 +7,14 @@ from etcdlab.model.status import LabStatus
 
 
 class Go(msgspec.Struct, frozen=True, kw_only=True):
-    """To the daemon: the plan is written, boot it within `boot_s` seconds."""
+    """To the daemon: the lab in `directory` is planned, boot it within `boot_s` seconds. Its lock comes along.
 
+    A daemon that is `tied` ends when its standard input does, that is, when its owner dies.
+    """
+
+    directory: str
     boot_s: float
+    tied: bool
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True, tag="progress"):

@@ -48,11 +48,11 @@ class Product:
 
     def daemon(self, lab: str) -> psutil.Process:
         """The lab's daemon, found as any user would: by its command line."""
-        directory = str(self.home / lab)
+        shown = f"etcdlab daemon {self.home / lab}"
         for process in psutil.process_iter(["cmdline"]):
-            if {"etcdlab.daemon", directory} <= set(process.info["cmdline"] or ()):
+            if " ".join(process.info["cmdline"] or ()).rstrip() == shown:
                 return process
-        raise CannotMeasure(f"no process has etcdlab.daemon and {directory} in its command line")
+        raise CannotMeasure(f"no process has the command line {shown!r}")
 
     def purge(self, lab: str) -> None:
         """Remove a lab."""

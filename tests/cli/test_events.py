@@ -14,7 +14,7 @@ from etcdlab.model.event import Event, EventKind
 from etcdlab.prepare.labdir import LabDirectory
 from tests.plans import make_plan
 
-PROGRAM = [sys.executable, "-c", "from etcdlab.cli.main import main; main()", "events"]
+PROGRAM = [sys.executable, "-m", "etcdlab", "events"]
 
 
 def event(seq: int, kind: EventKind, node: str | None = None, **detail: object) -> Event:

@@ -16,7 +16,7 @@ from etcdlab.cli.logs import logs
 from etcdlab.cli.main import etcdlab
 from tests.plans import make_plan
 
-PROGRAM = [sys.executable, "-c", "from etcdlab.cli.main import main; main()", "logs"]
+PROGRAM = [sys.executable, "-m", "etcdlab", "logs"]
 START = datetime(2026, 11, 25, tzinfo=UTC)
 
 

@@ -20,6 +20,7 @@ from etcdlab.launch import living_members
 from etcdlab.model.topology import EtcdTable, Profile, Topology
 from etcdlab.prepare.labdir import LabDirectory
 from etcdlab.prepare.process import ProcessRecord, identify, is_alive
+from etcdlab.prepare.title import lab_of
 from etcdlab.up import Request, Watcher, up
 from tests.plans import make_plan
 
@@ -277,12 +278,8 @@ def running(home):
     started.daemon.wait()
 
 
-def daemon_of(directory: LabDirectory) -> psutil.Process:
-    (found,) = [
-        child
-        for child in psutil.Process().children()
-        if child.cmdline()[1:] == ["-m", "etcdlab.daemon", str(directory.path)]
-    ]
+def daemon_of(directory) -> psutil.Process:
+    (found,) = [child for child in psutil.Process().children() if lab_of(child.cmdline())]
     return found
 
 

@@ -16,6 +16,7 @@ from etcdlab.model.exit import ExitReason
 from etcdlab.model.lifecycle import NodeState
 from etcdlab.model.status import ClusterVerdict, LabStatus
 from etcdlab.model.topology import EtcdTable, Profile, Topology
+from etcdlab.prepare.title import lab_of
 from etcdlab.runtime import journal
 from etcdlab.up import Outcome, Request, up
 from tests.conftest import processes_of
@@ -151,7 +152,7 @@ def test_a_restarted_member_is_a_new_process_with_its_old_data(watched: Watched)
 
 def test_members_outlive_their_daemon_and_are_adopted(watched: Watched, home: Path) -> None:
     before = {name: record.identity.pid for name, record in living_members(watched.lab.directory).items()}
-    daemon = next(process for process in processes_of(home) if "etcdlab.daemon" in process.info["cmdline"])
+    daemon = next(process for process in processes_of(home) if lab_of(process.info["cmdline"]))
     daemon.kill()
     assert watched.lab.directory.wait_released(TIMEOUT_S)
     orphaned = watched.lab.status()
@@ -173,7 +174,7 @@ def test_members_outlive_their_daemon_and_are_adopted(watched: Watched, home: Pa
 
 @pytest.mark.parametrize("purge", [False, True])
 def test_down_ends_what_a_dead_daemon_left(watched: Watched, home: Path, purge: bool) -> None:
-    next(process for process in processes_of(home) if "etcdlab.daemon" in process.info["cmdline"]).kill()
+    next(process for process in processes_of(home) if lab_of(process.info["cmdline"])).kill()
     assert watched.lab.directory.wait_released(TIMEOUT_S)
     assert watched.lab.down(purge=purge)
     assert processes_of(home) == []
