@@ -14,13 +14,13 @@ from typing import Final
 from product import CannotMeasure
 
 from etcdlab.etcd import binaries
+from etcdlab.etcd.environment import clean
 from etcdlab.model.plan import NodePlan
 from etcdlab.model.topology import Topology
 from etcdlab.pki import store
 from etcdlab.prepare.build import build
 from etcdlab.prepare.labdir import LabDirectory
 from etcdlab.prepare.ports import LOOPBACK, Ports
-from etcdlab.runtime.child import member_environment
 
 POLL_S: Final = 0.001
 ANSWER_S: Final = 1.0
@@ -58,7 +58,7 @@ class BareCluster:
     def spawn(self, node: NodePlan) -> None:
         """Start a member as the daemon does."""
         log = os.open(node.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        environment = member_environment(os.environ, node.env)
+        environment = clean(os.environ) | dict(node.env)
         self._processes[node.name] = subprocess.Popen(
             node.argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=node.directory, env=environment
         )

@@ -11,8 +11,8 @@ from typing import Final
 import msgspec
 import psutil
 
+from etcdlab.etcd.environment import clean
 from etcdlab.model.status import LabStatus
-from etcdlab.runtime.child import member_environment
 
 
 class CannotMeasure(Exception):
@@ -28,7 +28,7 @@ class Product:
         # Users' Pythons keep compiled modules; without them each command would spend 50 ms on compiling.
         dropped = ("ETCDLAB_", "PYTHONDONTWRITEBYTECODE")
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
-        self.environment: Final = member_environment(inherited, {"ETCDLAB_HOME": str(home)})
+        self.environment: Final = clean(inherited) | {"ETCDLAB_HOME": str(home)}
 
     def run(self, *arguments: str | Path) -> bytes:
         """Run a verb; its output. Raises CannotMeasure with its messages when it fails."""
