@@ -6,9 +6,9 @@ architecture:
     services: signals, control socket, boot's progress     outlive the members: `status` answers during shutdown
       members: a task for each, their logs, their health
 
-It imports while the plan is still being made, and waits for one message on standard input, a socket, before it acts:
-which lab, and the lab's lock as a descriptor. The end of that input without a message means that there is nothing to
-do. Its reports go to standard output until the last word; from then on it is alone.
+It imports while the plan is still being made. Standard input is a socket: it is told which lab is its own, with the
+lab's lock as a descriptor, and then to go. If that input ends before, a lab that was being made is discarded. Its
+reports go to standard output until the last word; from then on it is alone, unless it has an owner to look after.
 """
 
 import gc
@@ -31,13 +31,16 @@ import trio
 from etcdlab.control.listener import bind
 from etcdlab.control.server import serve
 from etcdlab.errors import BootError, EtcdlabError
-from etcdlab.model.report import Failed, Go, Progress, Ready, Report
+from etcdlab.model.report import Failed, Go, Hold, OwnerEnd, Progress, Ready, Report
 from etcdlab.prepare.labdir import LabDirectory
+from etcdlab.prepare.process import identify
 from etcdlab.prepare.title import title
+from etcdlab.runtime.child import AdoptedProcess
 from etcdlab.runtime.cluster import Cluster
 from etcdlab.runtime.journal import Journal
 
 MESSAGE_BYTES: Final = 65536
+"""More than either message of the launcher; the descriptor keeps the kernel from joining the two (unix(7))."""
 
 
 class Reporter:
@@ -63,7 +66,7 @@ class Reporter:
             self._descriptor = None
 
 
-async def run(directory: LabDirectory, reporter: Reporter, *, boot_s: float, tied: bool) -> bool:
+async def run(directory: LabDirectory, reporter: Reporter, hold: Hold, *, boot_s: float) -> bool:
     """Boot the lab and keep it until it is asked to end. Whether it booted."""
     plan = directory.load_plan()
     listener = bind(plan.socket)
@@ -72,8 +75,8 @@ async def run(directory: LabDirectory, reporter: Reporter, *, boot_s: float, tie
     ended = trio.Event()
     async with trio.open_nursery() as services:
         services.start_soon(watch_signals, cluster)
-        if tied:
-            services.start_soon(watch_owner, cluster)
+        if hold.owner_end is not OwnerEnd.STAY:
+            services.start_soon(partial(watch_owner, cluster, hold.owner, purge=hold.owner_end is OwnerEnd.PURGE))
         services.start_soon(report_progress, journal, reporter)
         async with trio.open_nursery() as control:
             control.start_soon(partial(serve, cluster, listener, shutdown=ended))
@@ -137,12 +140,25 @@ async def watch_signals(cluster: Cluster) -> None:
             cluster.request_shutdown(purge=False)
 
 
-async def watch_owner(cluster: Cluster) -> None:
-    """Ask for the end when the process that holds the other end of our standard input is gone."""
-    async with trio.lowlevel.FdStream(os.dup(0)) as owner:
-        while await owner.receive_some():
-            pass
-    cluster.request_shutdown(purge=False)
+async def watch_owner(cluster: Cluster, pid: int, *, purge: bool) -> None:
+    """Ask for the end when our owner is gone.
+
+    The end of our standard input tells, unless a fork of the owner holds the other end as well and lives on.
+    """
+    identity = identify(pid)
+    async with trio.open_nursery() as nursery:
+
+        async def closed() -> None:
+            async with trio.lowlevel.FdStream(os.dup(0)) as channel:
+                while await channel.receive_some():
+                    pass
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(closed)
+        if identity is not None and pid == os.getppid():
+            await AdoptedProcess(identity).wait()
+        nursery.cancel_scope.cancel()
+    cluster.request_shutdown(purge=purge)
 
 
 async def report_progress(journal: Journal, reporter: Reporter) -> None:
@@ -156,21 +172,27 @@ def main() -> None:
     gc.freeze()
     gc.enable()
     with socket.socket(fileno=os.dup(0)) as launcher:
-        message, locks, _, _ = socket.recv_fds(launcher, MESSAGE_BYTES, 1)
-    if not message:
+        first, locks, _, _ = socket.recv_fds(launcher, MESSAGE_BYTES, 1)
+        if not first:
+            return
+        for lock in locks:  # held until this process ends, by this process alone
+            os.set_inheritable(lock, False)
+        hold = msgspec.json.decode(first, type=Hold)
+        directory = LabDirectory(Path(hold.directory))
+        setproctitle.setproctitle(title(directory))
+        second = launcher.recv(MESSAGE_BYTES)
+    if not second:
+        if hold.is_draft:
+            directory.purge(None)
         return
-    for lock in locks:  # held until this process ends, by this process alone
-        os.set_inheritable(lock, False)
-    go = msgspec.json.decode(message, type=Go)
-    directory = LabDirectory(Path(go.directory))
-    setproctitle.setproctitle(title(directory))
+    go = msgspec.json.decode(second, type=Go)
     reporter = Reporter(os.dup(sys.stdout.fileno()))
     log = os.open(directory.daemon_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for descriptor in (sys.stdout.fileno(), sys.stderr.fileno()):
         os.dup2(log, descriptor)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        booted = trio.run(lambda: run(directory, reporter, boot_s=go.boot_s, tied=go.tied))
+        booted = trio.run(lambda: run(directory, reporter, hold, boot_s=go.boot_s))
     except EtcdlabError as error:  # before there was anything to supervise
         reporter.say(failed(error))
         booted = False

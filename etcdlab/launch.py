@@ -20,7 +20,7 @@ import msgspec
 from etcdlab.errors import BootError, EtcdlabError, LabStateError, TimedOutError, by_code
 from etcdlab.interpreter import Interpreter
 from etcdlab.model.event import Event
-from etcdlab.model.report import Failed, Go, Progress, Ready, Report
+from etcdlab.model.report import Failed, Go, Hold, OwnerEnd, Progress, Ready, Report
 from etcdlab.model.status import LabStatus
 from etcdlab.prepare.labdir import LabDirectory
 from etcdlab.prepare.process import ProcessRecord, is_alive, send_signal
@@ -37,11 +37,13 @@ POLL_S: Final = 0.01
 class Daemon:
     """A daemon on its way up. A context manager: leave it with an error and the daemon and its members are gone."""
 
-    def __init__(self, interpreter: Interpreter, directory: LabDirectory, lock: int, *, tied: bool) -> None:
+    def __init__(
+        self, interpreter: Interpreter, directory: LabDirectory, lock: int, *, owner_end: OwnerEnd, is_draft: bool
+    ) -> None:
         self._process, self._channel = interpreter.take()
         self._directory = directory
-        self._lock = lock
-        self._tied = tied
+        self._owner_end = owner_end
+        self._say(Hold(directory=str(directory.path), owner=os.getpid(), owner_end=owner_end, is_draft=is_draft), lock)
 
     def __enter__(self) -> Self:
         return self
@@ -59,14 +61,12 @@ class Daemon:
 
         Raises what kept the lab from being ready: BootError, TimedOutError, or another error of etcdlab.
         """
-        go = Go(directory=str(self._directory.path), boot_s=boot_s, tied=self._tied)
-        with contextlib.suppress(BrokenPipeError):  # it died: its log will tell
-            socket.send_fds(self._channel, [msgspec.json.encode(go)], [self._lock])
+        self._say(Go(boot_s=boot_s))
         for report in self._reports(deadline=time.monotonic() + boot_s + LAST_WORD_GRACE_S):
             if isinstance(report, Progress):
                 on_event(report.event)
             elif isinstance(report, Ready):
-                if not self._tied:
+                if self._owner_end is OwnerEnd.STAY:
                     self._channel.close()
                     # It outlives us; if we outlive it, as a test session does, it must not stay a zombie of ours.
                     threading.Thread(target=self._process.wait, daemon=True).start()
@@ -79,12 +79,16 @@ class Daemon:
         )
 
     def wait(self) -> None:
-        """Wait, without a bound, for a tied daemon to end: `up --foreground`."""
+        """Wait, without a bound, for the daemon to end."""
         self._process.wait()
 
     def stop(self) -> None:
-        """Ask a tied daemon to stop its lab; `wait` tells when it has."""
+        """Ask the daemon to stop its lab; `wait` tells when it has."""
         self._process.send_signal(signal.SIGTERM)
+
+    def _say(self, word: Hold | Go, *descriptors: int) -> None:
+        with contextlib.suppress(BrokenPipeError):  # it died: its log will tell
+            socket.send_fds(self._channel, [msgspec.json.encode(word) + b"\n"], descriptors)
 
     def _reports(self, *, deadline: float) -> Iterator[Report]:
         assert self._process.stdout is not None
@@ -106,9 +110,9 @@ class Daemon:
 
     def _end(self) -> None:
         """End the daemon, whatever it is doing, and then whatever it left."""
-        self._channel.close()
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGTERM)
+        self._channel.close()
         try:
             self._process.wait(END_GRACE_S)
         except subprocess.TimeoutExpired:

@@ -14,6 +14,7 @@ from etcdlab.interpreter import Interpreter
 from etcdlab.launch import Daemon
 from etcdlab.model.event import Event
 from etcdlab.model.plan import Plan
+from etcdlab.model.report import OwnerEnd
 from etcdlab.model.status import LabStatus
 from etcdlab.model.topology import Topology
 from etcdlab.prepare import config
@@ -40,7 +41,7 @@ class Request:
 
     `base` is the folder that relative paths of the topology are relative to. `explicit` says that a file or a flag
     chose this topology, so that an existing lab which differs is refused. `boot_s` is how many seconds the lab has to
-    become ready, None for the topology's bound. `keep` leaves a failed lab's directory. With `tied` the daemon stops
+    become ready, None for the topology's bound. `keep` leaves a failed lab's directory. `owner_end` is what becomes of
     the lab when this process ends.
     """
 
@@ -49,7 +50,7 @@ class Request:
     explicit: bool
     boot_s: float | None = None
     keep: bool = False
-    tied: bool = False
+    owner_end: OwnerEnd = OwnerEnd.STAY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +109,8 @@ def _start(directory: LabDirectory, lock: int, request: Request, watcher: Watche
     try:
         if not is_new:
             _refuse_difference(directory, request)
-        with Daemon(interpreter, directory, lock, tied=request.tied) as daemon, Ports(avoid=_known_ports()) as ports:
+        starting = Daemon(interpreter, directory, lock, owner_end=request.owner_end, is_draft=is_new)
+        with starting as daemon, Ports(avoid=_known_ports()) as ports:
             plan = _create(directory, request, watcher, ports) if is_new else directory.load_plan()
             boot_s = plan.timeouts.boot_s if request.boot_s is None else request.boot_s
             status = daemon.boot(boot_s=boot_s, on_event=watcher.on_event)

@@ -13,6 +13,7 @@ from etcdlab.interpreter import Interpreter
 from etcdlab.launch import Daemon, end_members
 from etcdlab.model.event import EventKind
 from etcdlab.model.plan import NodePlan, Plan
+from etcdlab.model.report import OwnerEnd
 from etcdlab.prepare.labdir import LabDirectory
 from etcdlab.prepare.ports import Ports
 from etcdlab.runtime import journal
@@ -22,17 +23,6 @@ from tests.plans import make_plan
 
 class _EndError(Exception):
     """Makes a Daemon end what it started."""
-
-
-class _Daemon(Daemon):
-    """One whose launcher holds the lab no longer than the boot takes, as `up` does."""
-
-    def boot(self, **bounds):
-        try:
-            return super().boot(**bounds)
-        finally:
-            os.close(self._lock)
-            self._lock = None
 
 
 class FakeLab:
@@ -50,18 +40,15 @@ class FakeLab:
             Path(node.data_dir).mkdir(parents=True)
 
     @contextlib.contextmanager
-    def daemon(self, *, tied: bool = False) -> Iterator[Daemon]:
+    def daemon(self, *, owner_end: OwnerEnd = OwnerEnd.STAY) -> Iterator[Daemon]:
         """A daemon that has not been told to boot yet. Ends it and its members at the end."""
         lock = self.directory.acquire()
         assert lock is not None
-        daemon = _Daemon(Interpreter(), self.directory, lock, tied=tied)
-        try:
-            with contextlib.suppress(_EndError), daemon:
-                yield daemon
-                raise _EndError
-        finally:
-            if daemon._lock is not None:  # it was never told to boot
-                os.close(lock)
+        daemon = Daemon(Interpreter(), self.directory, lock, owner_end=owner_end, is_draft=False)
+        os.close(lock)
+        with contextlib.suppress(_EndError), daemon:
+            yield daemon
+            raise _EndError
         assert not self.directory.is_running()
 
     def boot(self, daemon: Daemon, boot_s: float = 30.0):

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -10,6 +12,7 @@ from etcdlab.errors import BootError, TimedOutError
 from etcdlab.launch import living_members
 from etcdlab.model.event import EventKind
 from etcdlab.model.lifecycle import NodeState
+from etcdlab.model.report import OwnerEnd
 from etcdlab.model.status import ClusterVerdict
 
 
@@ -110,7 +113,7 @@ def test_one_that_is_stopped_while_it_boots_says_so(make_lab):
 
 
 def test_a_tied_one_ends_when_its_owner_does(fake_lab):
-    with fake_lab.daemon(tied=True) as daemon:
+    with fake_lab.daemon(owner_end=OwnerEnd.STOP) as daemon:
         fake_lab.boot(daemon)
         daemon._channel.close()  # as the kernel does for a process that was killed
         daemon.wait()
@@ -169,3 +172,46 @@ class TestDeath:
                 after = fake_lab.boot(second)
                 assert after.nodes[0].pid == before.nodes[0].pid
                 assert after.nodes[1].pid != before.nodes[1].pid
+
+
+def test_a_purging_one_discards_the_lab_when_its_owner_ends(fake_lab):
+    with fake_lab.daemon(owner_end=OwnerEnd.PURGE) as daemon:
+        fake_lab.boot(daemon)
+        daemon._channel.close()
+        daemon.wait()
+        assert not fake_lab.directory.path.exists()
+
+
+OWNER = """
+import os, sys
+from pathlib import Path
+from etcdlab.interpreter import Interpreter
+from etcdlab.launch import Daemon
+from etcdlab.model.report import OwnerEnd
+from etcdlab.prepare.labdir import LabDirectory
+
+directory = LabDirectory(Path(sys.argv[1]))
+lock = directory.acquire()
+daemon = Daemon(Interpreter(), directory, lock, owner_end=OwnerEnd.PURGE, is_draft=True)
+os.close(lock)
+if sys.argv[2] == "boot":
+    daemon.boot(boot_s=30, on_event=lambda _: None)
+if os.fork() == 0:  # lives on with the other end of the daemon's standard input
+    sys.stdin.read()
+    os._exit(0)
+print("done", flush=True)
+os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.parametrize("reached", ["boot", "draft"])
+def test_an_owner_that_was_killed_leaves_nothing_whoever_it_forked(fake_lab, reached):
+    command = [sys.executable, "-c", OWNER, str(fake_lab.directory.path), reached]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as owner:
+        assert owner.stdout.readline() == b"done\n"
+        if reached == "boot":
+            assert fake_lab.directory.wait_released(30)
+            assert not fake_lab.directory.path.exists()
+        owner.stdin.close()
+        assert fake_lab.directory.wait_released(30)
+        assert not fake_lab.directory.path.exists()

@@ -16,6 +16,7 @@ from etcdlab.cli.topology import TopologyOptions, read, topology_options
 from etcdlab.cli.verb import DURATION, verb
 from etcdlab.interpreter import Interpreter
 from etcdlab.model.event import Event, EventKind
+from etcdlab.model.report import OwnerEnd
 from etcdlab.up import Outcome, Request, Started, Watcher
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def up(
         explicit=any(options[name] for name in ("file", "nodes", "profile", "no_tls", "etcd")),
         boot_s=timeout,
         keep=keep,
-        tied=foreground,
+        owner_end=OwnerEnd.STOP if foreground else OwnerEnd.STAY,
     )
     with contextlib.ExitStack() as stack:
         watcher = Watcher(on_event=_tell, on_install=_installation_display(stack))

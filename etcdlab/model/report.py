@@ -1,20 +1,38 @@
 """What a launcher and a starting daemon say to each other, one JSON line each, until the daemon's last word."""
 
+import enum
+
 import msgspec
 
 from etcdlab.model.event import Event
 from etcdlab.model.status import LabStatus
 
 
-class Go(msgspec.Struct, frozen=True, kw_only=True):
-    """To the daemon: the lab in `directory` is planned, boot it within `boot_s` seconds. Its lock comes along.
+class OwnerEnd(enum.Enum):
+    """What becomes of a lab when its owner ends, the process that started it."""
 
-    A daemon that is `tied` ends when its standard input does, that is, when its owner dies.
+    STAY = "stay"
+    STOP = "stop"
+    PURGE = "purge"
+
+
+class Hold(msgspec.Struct, frozen=True, kw_only=True):
+    """To the daemon, first: the lab in `directory` is its own from now on. The lab's lock comes along.
+
+    `owner` is the launcher's pid. `is_draft` says that the lab is being made: if the launcher dies before it has said
+    Go, the directory is discarded.
     """
 
     directory: str
+    owner: int
+    owner_end: OwnerEnd
+    is_draft: bool
+
+
+class Go(msgspec.Struct, frozen=True, kw_only=True):
+    """To the daemon, second: the plan is written, boot it within `boot_s` seconds."""
+
     boot_s: float
-    tied: bool
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True, tag="progress"):
