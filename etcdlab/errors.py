@@ -103,6 +103,12 @@ class QuorumError(EtcdlabError):
     code = "quorum"
 
 
+class ToolError(EtcdlabError):
+    """etcdctl or etcdutl ended with an error."""
+
+    code = "tool"
+
+
 class TimedOutError(EtcdlabError):
     """A bound that the caller set ran out."""
 

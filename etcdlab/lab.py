@@ -2,40 +2,193 @@
 
 import contextlib
 import os
+import secrets
 import signal
-from typing import Final
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self
 
-from etcdlab import launch
+from etcdlab import history, launch
 from etcdlab.control.client import Client
-from etcdlab.errors import LabStateError, NotRunningError, TimedOutError
+from etcdlab.errors import LabStateError, NotRunningError, QuorumError, TimedOutError, ToolError
+from etcdlab.etcd.environment import clean
+from etcdlab.etcd.tools import tool
+from etcdlab.export.env import choose_identity, variables
+from etcdlab.history import Mark
+from etcdlab.member import ACTION_TIMEOUT_S, STATUS_TIMEOUT_S, Member
+from etcdlab.model.event import Event, EventKind
 from etcdlab.model.lifecycle import NodeState
-from etcdlab.model.plan import Plan
+from etcdlab.model.plan import IdentityPlan, Plan
+from etcdlab.model.quorum import quorum
 from etcdlab.model.status import ClusterVerdict, LabStatus, NodeStatus
 from etcdlab.prepare import labdir
 from etcdlab.prepare.labdir import LabDirectory
 
-STATUS_TIMEOUT_S: Final = 10.0
+if TYPE_CHECKING:  # what only `up` and `topology` need is imported there: who attaches does not pay for it
+    from etcdlab.launch import Daemon
+    from etcdlab.model.topology import Profile, Topology
+
 STOP_TIMEOUT_S: Final = 60.0
+POLL_S: Final = 0.02
+"""Seconds between two measurements of what `wait_until` waits for: not everything that changes is an event."""
 
 
 class Lab:
-    """One lab. Make it with `up` or `attach`."""
+    """One lab. Make it with `up`, or `attach` to one that there is.
 
-    def __init__(self, directory: LabDirectory) -> None:
+    A context manager: a lab that `up` made is gone at the end of the block, one that was attached to is left.
+    """
+
+    def __init__(self, directory: LabDirectory, daemon: "Daemon | None" = None) -> None:
         self.directory = directory
         self.name = directory.name
+        self._daemon = daemon
 
     @classmethod
-    def attach(cls, name: str | None = None) -> "Lab":
+    def attach(cls, name: str | None = None) -> Self:
         """The lab called `name`; else `$ETCDLAB_LAB`, else the only one running. Raises NotRunningError, UsageError."""
         return cls(labdir.choose(name))
+
+    @classmethod
+    def up(
+        cls,
+        topology: "Topology | str | os.PathLike[str] | None" = None,
+        *,
+        name: str | None = None,
+        nodes: int | None = None,
+        profile: "Profile | str | None" = None,
+        tls: bool | None = None,
+        etcd: str | None = None,
+        timeout: float | None = None,
+        keep: bool = False,
+    ) -> Self:
+        """Make a lab of this process's own and wait until it is ready.
+
+        `topology` is a file or what `etcdlab.load_topology` gives; the other arguments change it as the flags of
+        `etcdlab up` do. Without a name it gets a fresh one. `timeout` is in seconds, by default the topology's.
+
+        The lab is gone when this process ends, however it ends. `keep` leaves one that did not come up, for a look.
+
+        Raises TopologyError, BinaryError, PortTakenError, CertificateError, BootError, TimedOutError, and LabStateError
+        when there is a lab of that name already.
+        """
+        from etcdlab.model.report import OwnerEnd
+        from etcdlab.model.topology import Profile, Topology
+        from etcdlab.prepare import config
+        from etcdlab.up import Request, Watcher, up
+
+        loaded = config.load(None if topology is None or isinstance(topology, Topology) else Path(topology))
+        given = topology if isinstance(topology, Topology) else loaded.topology
+        unnamed = name is None and given.name == Topology().name
+        changed = config.override(
+            given,
+            name=f"lab-{secrets.token_hex(4)}" if unnamed else name,
+            nodes=nodes,
+            profile=Profile(profile) if profile else None,
+            tls=tls,
+            etcd=etcd,
+        )
+        started = up(
+            Request(
+                topology=changed,
+                base=loaded.base,
+                explicit=True,
+                must_be_new=True,
+                boot_s=timeout,
+                keep=keep,
+                owner_end=OwnerEnd.PURGE,
+            ),
+            Watcher(on_event=lambda _: None, on_install=lambda _: None),
+        )
+        return cls(started.directory, started.daemon)
+
+    def __repr__(self) -> str:
+        return f"<Lab {self.name}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._daemon is not None:
+            self.down(purge=True)
+
+    # What it is
 
     @property
     def plan(self) -> Plan:
         """The plan on disk. Raises NotRunningError when the lab is gone, LabStateError when it cannot be read."""
         return self.directory.load_plan()
 
-    def client(self, *, timeout_s: float | None) -> Client:
+    @property
+    def topology(self) -> "Topology":
+        """What was asked for, with all defaults."""
+        from etcdlab.prepare import config
+
+        return config.load(self.directory.topology).topology
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """The client URLs of the voting members."""
+        return self.plan.endpoints
+
+    @property
+    def ca_cert(self) -> str | None:
+        """The file with the CA that signed the members' certificates; None without TLS."""
+        tls = self.plan.tls
+        return tls.ca if tls else None
+
+    @property
+    def client_cert(self) -> str | None:
+        """The default client's certificate file; None without TLS."""
+        identity = self.identity()
+        return identity.certificate if identity else None
+
+    @property
+    def client_key(self) -> str | None:
+        """The default client's private key file; None without TLS."""
+        identity = self.identity()
+        return identity.private_key if identity else None
+
+    def identity(self, name: str | None = None) -> IdentityPlan | None:
+        """A client identity's files: the default one, or the one of that name. Raises UsageError if there is none."""
+        return choose_identity(self.plan, name)
+
+    def env(self, *, identity: str | None = None, member: str | None = None) -> dict[str, str]:
+        """etcdctl's variables (ETCDCTL_ENDPOINTS, _CACERT, _CERT, _KEY) for all voting members, or for one."""
+        plan = self.plan
+        node = plan.select([member])[0] if member else None
+        return variables(plan, choose_identity(plan, identity), node=node)
+
+    def kwargs_for(self, client: str, *, identity: str | None = None, member: str | None = None) -> dict[str, Any]:
+        """The keyword arguments with which a Python client of etcd connects: `etcd3.client(**lab.kwargs_for("etcd3"))`.
+
+        Raises UsageError for a client that is not known; `etcdlab.export.clients` has those that are.
+        """
+        from etcdlab.export import clients
+
+        plan = self.plan
+        node = plan.select([member])[0] if member else None
+        return clients.kwargs_for(
+            plan, client, identity=choose_identity(plan, identity) if identity else None, node=node
+        )
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """All members, in the plan's order."""
+        return tuple(Member(self.directory, node.name) for node in self.plan.nodes)
+
+    def member(self, name: str) -> Member:
+        """The member of that name. Raises UnknownMemberError."""
+        return Member(self.directory, self.plan.select([name])[0].name)
+
+    # How it is
+
+    def client(self, *, timeout_s: float | None = ACTION_TIMEOUT_S) -> Client:
         """The control socket's client, each wait bounded by `timeout_s` seconds."""
         return Client(self.plan.socket, timeout_s=timeout_s)
 
@@ -49,7 +202,109 @@ class Lab:
             return self._dormant_status()
         return self.client(timeout_s=STATUS_TIMEOUT_S).status()
 
-    def down(self, *, purge: bool) -> bool:
+    def leader(self) -> Member:
+        """The member that leads now. Raises QuorumError when none does."""
+        status = self.status()
+        if status.leader is None:
+            raise QuorumError(
+                f"lab {self.name!r} has no leader: it is {status.verdict.value}", hint="`wait_ready` waits for one."
+            )
+        return Member(self.directory, status.leader)
+
+    def wait_ready(self, timeout: float = 30) -> LabStatus:
+        """Wait until all members are healthy and agree on a leader. Raises TimedOutError after `timeout` seconds."""
+        return self.wait_until(
+            lambda status: status.verdict is ClusterVerdict.HEALTHY and status.leader is not None, timeout
+        )
+
+    def wait_until(self, predicate: Callable[[LabStatus], bool], timeout: float = 30) -> LabStatus:
+        """Measure until `predicate` takes the status, and return it. Raises TimedOutError after `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        while not predicate(status := self.status()):
+            if time.monotonic() > deadline:
+                members = ", ".join(f"{node.name} {_condition(node)}" for node in status.nodes)
+                raise TimedOutError(
+                    f"not so within {timeout:g} s: lab {self.name!r} is {status.verdict.value} "
+                    f"(leader {status.leader or 'none'}; {members})",
+                    hint=f"`etcdlab logs --lab {self.name}` shows what the members wait for.",
+                )
+            time.sleep(POLL_S)
+        return status
+
+    # What happened
+
+    def mark(self) -> Mark:
+        """This moment, to ask later for the events and log lines that came after it."""
+        return history.mark(self.directory.events, {node.name: Path(node.log) for node in self.plan.nodes})
+
+    def events(self, *, since: Mark | None = None) -> list[Event]:
+        """The journal: what happened, all of it or after `since`."""
+        return history.events(self.directory.events, since)
+
+    def wait_for_event(
+        self, kind: EventKind | str, member: str | None = None, *, since: Mark | None = None, timeout: float = 30
+    ) -> Event:
+        """The first such event (of that member) after `since`, or from now on. Raises TimedOutError."""
+        wanted = EventKind(kind)
+
+        def accept(event: Event) -> bool:
+            return event.kind is wanted and member in (None, event.node)
+
+        what = f"event {wanted.value!r}" + (f" of {member}" if member else "")
+        return history.wait_for_event(self.directory.events, accept, since=since, timeout=timeout, what=what)
+
+    def wait_for_log(self, member: str, pattern: str, *, since: Mark | None = None, timeout: float = 30) -> str:
+        """The first line of that member's log with `pattern`; see `Member.wait_for_log`."""
+        return self.member(member).wait_for_log(pattern, since=since, timeout=timeout)
+
+    # What is done to it
+
+    def etcdctl(
+        self, *arguments: str, identity: str | None = None, member: str | None = None, timeout: float = 30
+    ) -> str:
+        """Run the lab's etcdctl against all voting members, or one; what it prints. Raises ToolError, TimedOutError."""
+        environment = clean(os.environ) | self.env(identity=identity, member=member)
+        command = [str(tool(self.plan, "etcdctl")), *arguments]
+        try:
+            done = subprocess.run(
+                command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout,
+                check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            raise TimedOutError(f"etcdctl {' '.join(arguments)} has not ended within {timeout:g} s") from None
+        if done.returncode:
+            told = (done.stderr or done.stdout).strip()
+            raise ToolError(f"etcdctl {' '.join(arguments)} ended with status {done.returncode}: {told}")
+        return done.stdout
+
+    @contextlib.contextmanager
+    def stopped(self, *members: str, force: bool = False) -> Iterator[None]:
+        """These members are stopped inside the block, and run again after it."""
+        try:
+            self.client().stop(members, force=force)
+            yield
+        finally:
+            self.client().start(members)
+
+    @contextlib.contextmanager
+    def paused(self, *members: str, force: bool = False) -> Iterator[None]:
+        """These members are frozen inside the block, and healthy again after it."""
+        try:
+            self.client().pause(members, force=force)
+            yield
+        finally:
+            self.client().resume(members)
+        self.wait_until(lambda status: all(node.healthy for node in status.nodes if node.name in members))
+
+    @contextlib.contextmanager
+    def without_quorum(self) -> Iterator[None]:
+        """As many voting members as it takes are frozen inside the block, the leader last; all are healthy after it."""
+        status = self.status()
+        voters = sorted((node for node in status.nodes if not node.is_learner), key=lambda node: node.is_leader)
+        with self.paused(*(node.name for node in voters[: len(voters) - quorum(len(voters)) + 1]), force=True):
+            yield
+
+    def down(self, *, purge: bool = False) -> bool:
         """Stop the lab, whether or not its daemon lives, and (`purge`) remove it. False when it was down already.
 
         Raises TimedOutError when the daemon does not end in time.
@@ -74,6 +329,8 @@ class Lab:
         if purge and self.directory.path.exists() and (lock := self.directory.acquire()) is not None:
             self.directory.purge(plan)
             os.close(lock)
+        if self._daemon is not None:
+            self._daemon.wait()
         return was_up
 
     def _end_orphans(self, plan: Plan | None, *, purge: bool) -> list[str]:
@@ -112,3 +369,9 @@ class Lab:
             leader=None,
             nodes=nodes,
         )
+
+
+def _condition(node: NodeStatus) -> str:
+    if node.paused:
+        return "is paused"
+    return "is healthy" if node.healthy else f"is {node.state.value}, not healthy"

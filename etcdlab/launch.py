@@ -81,6 +81,7 @@ class Daemon:
     def wait(self) -> None:
         """Wait, without a bound, for the daemon to end."""
         self._process.wait()
+        self._channel.close()
 
     def stop(self) -> None:
         """Ask the daemon to stop its lab; `wait` tells when it has."""

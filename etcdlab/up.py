@@ -40,14 +40,15 @@ class Request:
     """What is asked for.
 
     `base` is the folder that relative paths of the topology are relative to. `explicit` says that a file or a flag
-    chose this topology, so that an existing lab which differs is refused. `boot_s` is how many seconds the lab has to
-    become ready, None for the topology's bound. `keep` leaves a failed lab's directory. `owner_end` is what becomes of
-    the lab when this process ends.
+    chose this topology, so that an existing lab which differs is refused; `must_be_new` refuses any that exists.
+    `boot_s` is how many seconds the lab has to become ready, None for the topology's bound. `keep` leaves a failed
+    lab's directory. `owner_end` is what becomes of the lab when this process ends.
     """
 
     topology: Topology
     base: Path
     explicit: bool
+    must_be_new: bool = False
     boot_s: float | None = None
     keep: bool = False
     owner_end: OwnerEnd = OwnerEnd.STAY
@@ -183,6 +184,11 @@ def _create(directory: LabDirectory, request: Request, watcher: Watcher, ports: 
 
 def _refuse_difference(directory: LabDirectory, request: Request) -> None:
     """A lab is what it was made as: a topology that says otherwise is not silently ignored."""
+    if request.must_be_new:
+        raise LabStateError(
+            f"there is a lab {directory.name!r} already",
+            hint="`Lab.attach` uses it; another name, or none, makes one beside it.",
+        )
     if request.explicit and directory.topology.read_text() != config.dump(request.topology):
         raise LabStateError(
             f"lab {directory.name!r} exists and was made from another topology ({directory.topology})",

@@ -13,8 +13,9 @@ from etcdlab.cli import render
 from etcdlab.cli.completion import complete_node
 from etcdlab.cli.env import identity_option
 from etcdlab.cli.verb import Verb, lab_option
-from etcdlab.errors import BinaryError, UsageError
+from etcdlab.errors import UsageError
 from etcdlab.etcd.environment import clean
+from etcdlab.etcd.tools import tool
 from etcdlab.export.env import choose_identity, flag, variables
 from etcdlab.model.plan import NodePlan, Plan
 from etcdlab.prepare import labdir
@@ -68,7 +69,7 @@ def ctl(words: tuple[str, ...], literal: bool, utl: bool, identity: str | None, 
     if utl:
         if identity is not None:
             raise UsageError("etcdutl works on files: it takes no --identity", hint="Leave out one of the two.")
-        execute(binary(plan, "etcdutl"), words, clean(os.environ))
+        execute(tool(plan, "etcdutl"), words, clean(os.environ))
     node, arguments = split(plan, words, literal=literal)
     settings = {
         variable: value
@@ -78,7 +79,7 @@ def ctl(words: tuple[str, ...], literal: bool, utl: bool, identity: str | None, 
     if not directory.is_running():
         # Members outlive their daemon, so this may still work; if not, etcdctl says nothing for 5 s.
         render.message(f"warning: the daemon of lab {plan.lab!r} is not running", style="warning")
-    execute(binary(plan, "etcdctl"), arguments, clean(os.environ) | settings)
+    execute(tool(plan, "etcdctl"), arguments, clean(os.environ) | settings)
 
 
 def split(plan: Plan, words: Sequence[str], *, literal: bool) -> tuple[NodePlan | None, tuple[str, ...]]:
@@ -102,19 +103,6 @@ def is_given(name: str, arguments: Sequence[str]) -> bool:
     """Whether the flag `name` is among etcdctl's arguments (before a "--" of its own)."""
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
     return any(word == name or word.startswith(f"{name}=") for word in options)
-
-
-def binary(plan: Plan, name: str) -> Path:
-    """etcdctl or etcdutl of the lab's etcd. Raises BinaryError when it is not there."""
-    hint = "`etcdlab etcd install VERSION` installs etcd with its tools; then `down` and `up` the lab."
-    if plan.etcdctl is None:
-        raise BinaryError(f"lab {plan.lab!r} was started without an etcdctl beside its etcd", hint=hint)
-    path = Path(plan.etcdctl).with_name(name)
-    if not os.access(path, os.X_OK):
-        if name == "etcdutl":
-            hint = f"etcdutl comes with etcd since 3.5; before, etcdctl has its commands. {hint}"
-        raise BinaryError(f"{path} is not there or cannot be run", hint=hint)
-    return path
 
 
 def execute(program: Path, arguments: Sequence[str], environment: Mapping[str, str]) -> NoReturn:

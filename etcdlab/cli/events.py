@@ -1,6 +1,7 @@
 """`etcdlab events`: what happened in a lab, from its journal. Reads the file, so it works with the daemon dead."""
 
 import contextlib
+import itertools
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, Final
@@ -13,7 +14,7 @@ from etcdlab.cli.stream import stream_verb
 from etcdlab.cli.verb import lab_option
 from etcdlab.etcd.log import printable
 from etcdlab.etcd.logfile import Tail, arrivals
-from etcdlab.model.event import Event, EventKind
+from etcdlab.model.event import Event, EventKind, parse
 from etcdlab.prepare import labdir
 
 EVENTS: Final = 200
@@ -61,18 +62,10 @@ def events(follow: bool, lines: int, lab: str | None, json_lines: bool) -> Resul
 
 def _journal(tail: Tail, *, follow: bool, count: int) -> Iterator[Event]:
     with contextlib.closing(tail):
-        for line in tail.history(count):
-            yield from _event(line)
+        lines = tail.history(count)
         if follow:
-            for batch in arrivals({"": tail}):
-                for line in batch[""]:
-                    yield from _event(line)
-
-
-def _event(line: bytes) -> Iterator[Event]:
-    # A crash can cut a line short, and a newer etcdlab know other kinds: neither hides the rest.
-    with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
-        yield msgspec.json.decode(line, type=Event)
+            lines = itertools.chain(lines, (line for batch in arrivals({"": tail}) for line in batch[""]))
+        yield from filter(None, map(parse, lines))
 
 
 def _for_people(event: Event, width: int) -> str | Cell:

@@ -8,6 +8,7 @@ import contextlib
 import heapq
 import io
 import itertools
+import math
 import os
 import sys
 import time
@@ -71,8 +72,11 @@ class LogFiles:
             yield from _merge(batch)
 
 
-def arrivals(tails: "Mapping[str, Tail]") -> Iterator[dict[str, list[bytes]]]:
-    """For ever: wait, then give the new lines of those that have some. Ends when the files' directories are gone."""
+def arrivals(tails: "Mapping[str, Tail]", *, deadline: float | None = None) -> Iterator[dict[str, list[bytes]]]:
+    """Wait, then give the new lines of those that have some, again and again.
+
+    Ends when the files' directories are gone, or with a `deadline` (`time.monotonic`) at that time.
+    """
     directories = {tail.path.parent for tail in tails.values()}
     # Watched before the first look, so that what comes in between is not waited for in vain.
     with _watch(directories) as wait:
@@ -81,7 +85,12 @@ def arrivals(tails: "Mapping[str, Tail]") -> Iterator[dict[str, list[bytes]]]:
                 yield batch
             if not any(directory.exists() for directory in directories):
                 return
-            wait()
+            if deadline is None:
+                wait(None)
+            elif (left := deadline - time.monotonic()) > 0:
+                wait(left)
+            else:
+                return
 
 
 class Tail:
@@ -102,6 +111,10 @@ class Tail:
     def history(self, count: int | None = None) -> Iterator[bytes]:
         """The lines from before this object was made, oldest first: all, or the last `count`."""
         return _history(self.path, count, self._end)
+
+    def history_since(self, start: int) -> list[bytes]:
+        """Of those lines the ones from byte `start` of the log on; all when it is shorter, as after a rotation."""
+        return list(_backwards(self.path, self._end, since=start))[::-1]
 
     def new_lines(self) -> list[bytes]:
         """Whole lines not given yet, at most one read's worth; none when there are none now."""
@@ -235,14 +248,14 @@ def _groups(name: str, lines: Iterable[bytes]) -> Iterator[tuple[datetime, str, 
 
 
 @contextlib.contextmanager
-def _watch(directories: Iterable[Path]) -> Iterator[Callable[[], object]]:
-    """Gives a function that blocks until something may have changed in one of `directories`."""
+def _watch(directories: Iterable[Path]) -> Iterator[Callable[[float | None], object]]:
+    """Gives a function that blocks until something may have changed in one of `directories`, or for so many seconds."""
     inotify = _inotify(directories) if sys.platform == "linux" else None
     if inotify is None:
-        yield lambda: time.sleep(POLL_S)
+        yield lambda bound_s: time.sleep(POLL_S if bound_s is None else min(POLL_S, bound_s))
         return
     with inotify:
-        yield inotify.read
+        yield lambda bound_s: inotify.read(None if bound_s is None else math.ceil(bound_s * 1000))
 
 
 def _inotify(directories: Iterable[Path]) -> "INotify | None":

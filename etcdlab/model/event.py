@@ -39,3 +39,11 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     kind: EventKind
     node: str | None = None
     detail: dict[str, Any] = {}
+
+
+def parse(line: bytes) -> Event | None:
+    """The event on a line of the journal; None for one that a crash cut short, or of a kind that is not known yet."""
+    try:
+        return msgspec.json.decode(line, type=Event)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None

@@ -52,6 +52,11 @@ def load(path: Path | None) -> Loaded:
     return Loaded(topology=_anchored(topology, base), warnings=warnings, base=base)
 
 
+def load_topology(path: str | os.PathLike[str]) -> Topology:
+    """Read a topology file. Raises TopologyError with all its problems."""
+    return load(Path(path)).topology
+
+
 def override(
     topology: Topology,
     *,

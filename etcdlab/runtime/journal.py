@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from etcdlab.model.event import Event, EventKind
+from etcdlab.model.event import Event, EventKind, parse
 from etcdlab.runtime.broadcast import Broadcast
 
 logger = logging.getLogger(__name__)
@@ -72,15 +72,9 @@ class Journal:
 
 
 def read(path: Path) -> list[Event]:
-    """The events of a journal file; a line that a crash cut short is left out."""
-    events = []
+    """The events of a journal file; a line that is none is left out."""
     with path.open("rb") as file:
-        for line in file:
-            try:
-                events.append(msgspec.json.decode(line, type=Event))
-            except msgspec.DecodeError:
-                continue
-    return events
+        return list(filter(None, map(parse, file)))
 
 
 def _last_sequence(path: Path) -> int:

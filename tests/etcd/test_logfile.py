@@ -1,8 +1,10 @@
 """Last lines, merged logs and following, on files that are written, rotated and removed under the reader."""
 
+import contextlib
 import itertools
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 
 from etcdlab.etcd import logfile
 from etcdlab.etcd.log import Record
-from etcdlab.etcd.logfile import LogFiles, last_lines, read
+from etcdlab.etcd.logfile import LogFiles, Tail, last_lines, read
 
 
 def zap(second: float, message: str) -> bytes:
@@ -158,13 +160,13 @@ def follow_while(paths: Mapping[str, Path], steps: list[Step], count: int | None
                 self.inner = real(directories)
                 wait = self.inner.__enter__()
 
-                def step_then_wait() -> None:
+                def step_then_wait(bound_s) -> None:
                     if steps:
                         steps.pop(0)()
                     else:
                         for directory in directories:
                             shutil.rmtree(directory)
-                    wait()
+                    wait(bound_s)
 
                 return step_then_wait
 
@@ -250,3 +252,22 @@ def test_an_abandoned_follower_closes_its_files(log: Path) -> None:
         next(arriving)
         arriving.close()
     assert len(list(Path("/dev/fd").iterdir())) == before
+
+
+@pytest.mark.usefixtures("waiting")
+def test_following_may_be_bounded(tmp_path: Path) -> None:
+    log = tmp_path / "etcd.log"
+    log.write_bytes(b"old\n")
+    with contextlib.closing(Tail(log)) as tail:
+        log.write_bytes(b"old\nnew\n")
+        assert list(logfile.arrivals({"n1": tail}, deadline=time.monotonic() + 0.05)) == [{"n1": [b"new"]}]
+
+
+@pytest.mark.parametrize(
+    ("start", "told"), [(0, [b"one\n", b"two\n"]), (4, [b"two\n"]), (8, []), (99, [b"one\n", b"two\n"])]
+)
+def test_what_was_there_since_a_byte(tmp_path: Path, start: int, told: list[bytes]) -> None:
+    log = tmp_path / "etcd.log"
+    log.write_bytes(b"one\ntwo\nhal")
+    with contextlib.closing(Tail(log)) as tail:
+        assert tail.history_since(start) == told

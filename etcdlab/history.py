@@ -1,0 +1,78 @@
+"""What happened in a lab and what its members logged, since a moment that was marked. Reads files: no daemon needed."""
+
+import itertools
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from etcdlab.errors import TimedOutError
+from etcdlab.etcd.logfile import Tail, arrivals
+from etcdlab.model.event import Event, parse
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A moment in the life of a lab: how long its journal and its members' logs were, in bytes."""
+
+    journal: int
+    logs: Mapping[str, int]
+
+
+def mark(journal: Path, logs: Mapping[str, Path]) -> Mark:
+    """This moment."""
+    return Mark(journal=_size(journal), logs={name: _size(path) for name, path in logs.items()})
+
+
+def events(journal: Path, since: Mark | None) -> list[Event]:
+    """The events after `since`, or all of them."""
+    with closing(Tail(journal)) as tail:
+        return list(filter(None, map(parse, tail.history_since(since.journal if since else 0))))
+
+
+def wait_for_event(
+    journal: Path, accept: Callable[[Event], bool], *, since: Mark | None, timeout: float, what: str
+) -> Event:
+    """The first event that `accept` takes after `since`, or from now on. Raises TimedOutError after `timeout` s."""
+    for line in _lines(journal, since.journal if since else None, timeout):
+        event = parse(line)
+        if event is not None and accept(event):
+            return event
+    raise TimedOutError(f"no {what} within {timeout:g} s", hint=f"{journal} has what happened instead.")
+
+
+def log_lines(log: Path, name: str, since: Mark | None) -> list[str]:
+    """The lines of a member's log after `since`, or all of its newest part."""
+    with closing(Tail(log)) as tail:
+        return [_text(line) for line in tail.history_since(since.logs.get(name, 0) if since else 0)]
+
+
+def wait_for_line(log: Path, name: str, pattern: "str | re.Pattern[str]", *, since: Mark | None, timeout: float) -> str:
+    """The first line with `pattern` (`re.search`) after `since`, or from now on. Raises TimedOutError."""
+    for line in map(_text, _lines(log, since.logs.get(name, 0) if since else None, timeout)):
+        if re.search(pattern, line):
+            return line
+    shown = pattern if isinstance(pattern, str) else pattern.pattern
+    raise TimedOutError(f"{name} has logged nothing like {shown!r} within {timeout:g} s", hint=f"Its log is {log}.")
+
+
+def _lines(path: Path, start: int | None, timeout: float) -> Iterator[bytes]:
+    """The lines from byte `start` on (None: from now on), as they come, for `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    with closing(Tail(path)) as tail:
+        past = [] if start is None else tail.history_since(start)
+        coming = (line for batch in arrivals({"": tail}, deadline=deadline) for line in batch[""])
+        yield from itertools.chain(past, coming)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _text(line: bytes) -> str:
+    return line.decode(errors="replace").rstrip("\n")
