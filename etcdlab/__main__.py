@@ -5,7 +5,7 @@ import gc
 import sys
 from typing import Final
 
-STARTS_A_LAB: Final = {"up"}
+STARTS_A_LAB: Final = {"up", "exec"}
 """The verbs that most likely need a daemon."""
 
 

@@ -23,6 +23,7 @@ VERBS: Final[Mapping[str, str]] = {
     "logs": "logs:logs",
     "events": "events:events",
     "ctl": "ctl:ctl",
+    "exec": "exec:exec_",
     "env": "env:env",
     "export": "export:export",
     "check": "check:check",
