@@ -20,6 +20,7 @@ VERBS: Final[Mapping[str, str]] = {
     "kill": "nodes:kill",
     "pause": "nodes:pause",
     "resume": "nodes:resume",
+    "reset": "reset:reset",
     "logs": "logs:logs",
     "events": "events:events",
     "ctl": "ctl:ctl",

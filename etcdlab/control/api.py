@@ -17,6 +17,7 @@ from etcdlab.control.supervisor import Supervisor
 from etcdlab.errors import UsageError
 from etcdlab.model.event import Event
 from etcdlab.model.plan import Plan
+from etcdlab.model.reset import ResetOutcome
 from etcdlab.model.status import LabStatus
 
 
@@ -42,6 +43,7 @@ class Api:
             _post("/kill", "Send a signal to members", self.kill, wire.KillRequest),
             _post("/pause", "Freeze members", self.pause, wire.ForceableRequest),
             _post("/resume", "Let paused members go on", self.resume, wire.NodesRequest),
+            _post("/reset", "Make the lab pristine", self.reset, wire.ResetRequest, answer=ResetOutcome),
             _post("/shutdown", "Stop the lab and end", self.shutdown, wire.ShutdownRequest, HTTPStatus.ACCEPTED),
         )
 
@@ -95,6 +97,10 @@ class Api:
         await self._cluster.resume(self._known(request.nodes))
         return wire.Acknowledgement()
 
+    async def reset(self, _: wire.ResetRequest) -> ResetOutcome:
+        """Reset."""
+        return await self._cluster.reset()
+
     async def shutdown(self, request: wire.ShutdownRequest) -> wire.Acknowledgement:
         """Begin the end."""
         self._cluster.request_shutdown(purge=request.purge)
@@ -145,13 +151,15 @@ def _post(
     call: Callable[[Any], Awaitable[Any]],
     takes: type[wire.Request],
     status: HTTPStatus = HTTPStatus.OK,
+    *,
+    answer: Any = wire.Acknowledgement,
 ) -> Operation:
     return Operation(
         method="POST",
         path=f"/v1{path}",
         summary=summary,
         call=call,
-        answer=wire.Acknowledgement,
+        answer=answer,
         takes=takes,
         status=status,
     )

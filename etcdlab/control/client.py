@@ -15,6 +15,7 @@ from etcdlab.control import wire
 from etcdlab.errors import ControlError, EtcdlabError, NotRunningError, TimedOutError, TopologyError, by_code
 from etcdlab.model.event import Event
 from etcdlab.model.plan import Plan
+from etcdlab.model.reset import ResetOutcome
 from etcdlab.model.status import LabStatus
 
 _CHUNK: Final = 64 * 1024
@@ -65,6 +66,12 @@ class Client:
         """Let paused members go on."""
         self._post("/v1/resume", wire.NodesRequest(nodes=tuple(nodes)))
 
+    def reset(self) -> ResetOutcome:
+        """Make the lab pristine: members run; no key, lease, user, role or alarm is left. Says how it was done."""
+        content = self._post("/v1/reset", wire.ResetRequest())
+        with self._translated():
+            return msgspec.json.decode(content, type=ResetOutcome)
+
     def shutdown(self, *, purge: bool = False) -> None:
         """Ask the daemon to stop the lab and end. Returns when it has taken that on, not when it is done."""
         self._post("/v1/shutdown", wire.ShutdownRequest(purge=purge))
@@ -77,8 +84,8 @@ class Client:
         """The last `lines` log records of each member (none named: all), then (`follow`) what comes."""
         yield from self._stream("/v1/logs", {"node": nodes, "lines": lines}, dict, follow=follow)
 
-    def _post(self, target: str, body: wire.Request) -> None:
-        self._call("POST", target, msgspec.json.encode(body))
+    def _post(self, target: str, body: wire.Request) -> bytes:
+        return self._call("POST", target, msgspec.json.encode(body))
 
     def _get(self, target: str, type_: type[T]) -> T:
         content = self._call("GET", target)

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from etcdlab.model.event import Event
 from etcdlab.model.plan import Plan
+from etcdlab.model.reset import ResetOutcome
 from etcdlab.model.status import LabStatus
 
 
@@ -40,6 +41,9 @@ class Supervisor(Protocol):
 
     async def resume(self, names: Sequence[str]) -> None:
         """Let paused members go on."""
+
+    async def reset(self) -> ResetOutcome:
+        """Make the lab pristine, whatever was done to it."""
 
     def request_shutdown(self, *, purge: bool) -> None:
         """Have the daemon stop the lab and end; returns at once."""

@@ -39,6 +39,10 @@ class KillRequest(Request, frozen=True):
     force: Force = False
 
 
+class ResetRequest(Request, frozen=True):
+    """Body of `reset`; there is nothing to say, so it may be left out."""
+
+
 class ShutdownRequest(Request, frozen=True):
     """Body of `shutdown`; may be left out."""
 

@@ -13,6 +13,11 @@ STATUS: Final = "/v3/maintenance/status"
 MEMBER_LIST: Final = "/v3/cluster/member/list"
 MEMBER_ADD: Final = "/v3/cluster/member/add"
 
+UNKNOWN: Final = 2
+"""gRPC's code for what has none; of a proposal that raft dropped while there was no leader."""
+NOT_FOUND: Final = 5
+OUT_OF_RANGE: Final = 11
+"""gRPC's code for, among others, a revision that is compacted already."""
 UNAVAILABLE: Final = 14
 """gRPC's code for "not now": no leader, or a cluster that refuses member changes until all voters are connected."""
 
@@ -83,6 +88,49 @@ class MemberAdded(msgspec.Struct, frozen=True):
     member: Member = Member()
 
 
+class UserList(msgspec.Struct, frozen=True):
+    """`/v3/auth/user/list`."""
+
+    users: tuple[str, ...] = ()
+
+
+class RoleList(msgspec.Struct, frozen=True):
+    """`/v3/auth/role/list`."""
+
+    roles: tuple[str, ...] = ()
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """One entry of a lease list."""
+
+    id: int = msgspec.field(default=0, name="ID")
+
+
+class LeaseList(msgspec.Struct, frozen=True):
+    """`/v3/lease/leases`, as far as the member that was asked has got."""
+
+    leases: tuple[Lease, ...] = ()
+
+
+class Alarm(msgspec.Struct, frozen=True, rename={"member_id": "memberID"}):
+    """One entry of an alarm list: "NOSPACE" or "CORRUPT"."""
+
+    member_id: int = 0
+    alarm: str = "NONE"
+
+
+class AlarmList(msgspec.Struct, frozen=True):
+    """`/v3/maintenance/alarm`, whichever the action."""
+
+    alarms: tuple[Alarm, ...] = ()
+
+
+class Answered(msgspec.Struct, frozen=True):
+    """An answer of which only the header matters."""
+
+    header: Header = Header()
+
+
 class GatewayError(Exception):
     """The gateway refused: `code` is gRPC's, or None when the answer was not the gateway's."""
 
@@ -93,6 +141,57 @@ class GatewayError(Exception):
 
 
 Answer = TypeVar("Answer")
+
+
+class Call(msgspec.Struct, frozen=True):
+    """A request of the gateway. `may_fail` is the gRPC code of a refusal that is as good as done."""
+
+    target: str
+    kind: type[Any]
+    body: dict[str, Any] = {}
+    may_fail: int | None = None
+
+
+LIST_USERS: Final = Call("/v3/auth/user/list", UserList)
+LIST_ROLES: Final = Call("/v3/auth/role/list", RoleList)
+LIST_LEASES: Final = Call("/v3/lease/leases", LeaseList)
+LIST_ALARMS: Final = Call("/v3/maintenance/alarm", AlarmList, {"action": "GET"})
+LIST_MEMBERS: Final = Call(MEMBER_LIST, MemberList, {"linearizable": True})
+"""etcd 3.4 does not know the word and answers with what the member knows."""
+DELETE_ALL_KEYS: Final = Call("/v3/kv/deleterange", Answered, {"key": "AA==", "range_end": "AA=="})
+"""From the least key, NUL, without an end (which is how NUL is read there); both in base64."""
+DEFRAGMENT: Final = Call("/v3/maintenance/defragment", Answered)
+
+
+def delete_user(name: str) -> Call:
+    """Delete a user."""
+    return Call("/v3/auth/user/delete", Answered, {"name": name})
+
+
+def delete_role(name: str) -> Call:
+    """Delete a role, also from the users that have it."""
+    return Call("/v3/auth/role/delete", Answered, {"role": name})
+
+
+def revoke(lease: Lease) -> Call:
+    """Revoke a lease, which may just have ended by itself."""
+    return Call("/v3/lease/revoke", Answered, {"ID": lease.id}, NOT_FOUND)
+
+
+def compact(revision: int, *, physical: bool) -> Call:
+    """Forget all that is older than `revision`; with `physical` the answer comes when that is off the disk as well."""
+    return Call("/v3/kv/compaction", Answered, {"revision": revision, "physical": physical}, OUT_OF_RANGE)
+
+
+def disarm(alarm: Alarm) -> Call:
+    """Clear an alarm. It must be named with its member: for all of them together etcd does nothing, and says so not."""
+    body = {"action": "DEACTIVATE", "memberID": alarm.member_id, "alarm": alarm.alarm}
+    return Call("/v3/maintenance/alarm", AlarmList, body)
+
+
+def remove_member(member: Member) -> Call:
+    """Remove a member."""
+    return Call("/v3/cluster/member/remove", Answered, {"ID": member.id})
 
 
 def member_add_body(peer_url: str, *, learner: bool) -> bytes:

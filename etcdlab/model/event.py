@@ -22,6 +22,7 @@ class EventKind(enum.Enum):
     QUORUM_REGAINED = "quorum-regained"
     STOPPED = "stopped"
     LAB_READY = "lab-ready"
+    LAB_RESET = "lab-reset"
     LAB_STOPPED = "lab-stopped"
 
 

@@ -18,9 +18,10 @@ from etcdlab.model.event import Event, EventKind
 from etcdlab.model.lifecycle import NodeState
 from etcdlab.model.plan import Plan, TlsPlan
 from etcdlab.model.quorum import keeps_quorum, quorum
+from etcdlab.model.reset import ResetOutcome
 from etcdlab.model.status import LabStatus
 from etcdlab.prepare.labdir import LabDirectory
-from etcdlab.runtime import boot
+from etcdlab.runtime import boot, reset
 from etcdlab.runtime.broadcast import Broadcast
 from etcdlab.runtime.health import add_learner
 from etcdlab.runtime.http import Unreachable, client_context
@@ -61,6 +62,8 @@ class Cluster:
         )
         self.shutdown_requested = trio.Event()
         self.purge = False
+        self._whole = trio.Lock()  # held by what acts on all members as one: boot, reset, the end
+        self._reset: trio.CancelScope | None = None
 
     @property
     def plan(self) -> Plan:
@@ -96,7 +99,8 @@ class Cluster:
         """Start all members and wait until the lab is ready. Raises BootError, or TimedOutError after `boot_s`."""
         try:
             with trio.fail_after(boot_s):
-                status = await self._boot()
+                async with self._whole:
+                    status = await self._boot()
         except trio.TooSlowError as error:
             raise boot.boot_timeout(self.nodes, boot_s) from error
         self._watch.begin()
@@ -123,7 +127,7 @@ class Cluster:
             await boot.wait_running([node])
         return await boot.wait_agreed(self.status)
 
-    def _learn_member_id(self, node: Node, member_id: str) -> None:
+    def _learn_member_id(self, node: Node, member_id: str | None) -> None:
         node.replace_plan(msgspec.structs.replace(node.plan, member_id=member_id))
         nodes = tuple(node.plan if node.name == other.name else other for other in self._plan.nodes)
         self._plan = msgspec.structs.replace(self._plan, nodes=nodes)
@@ -133,6 +137,8 @@ class Cluster:
         """Have the daemon stop the lab and end; returns at once."""
         self.purge = self.purge or purge
         self.shutdown_requested.set()
+        if self._reset is not None:
+            self._reset.cancel()
 
     async def stop_all(self, *, at_once: bool) -> None:
         """Stop every member: with SIGKILL when `at_once`, else followers first and the leader last.
@@ -140,13 +146,15 @@ class Cluster:
         A leader that goes first waits up to 5 s + 2 election timeouts to hand over to peers that are leaving too:
         7.0 s for three members, against 1.05 s in this order (etcd 3.5 server.go, TryTransferLeadershipOnShutdown).
         """
-        self._watch.end()
-        grace_s = 0.0 if at_once else None
-        leader = None if at_once else (await self.status()).leader
-        followers = [node for node in self.nodes.values() if node.name != leader]
-        await self._stop(followers, grace_s=grace_s)
-        await self._stop([self.nodes[leader]] if leader else [], grace_s=grace_s)
-        self._journal.emit(EventKind.LAB_STOPPED)
+        self.request_shutdown(purge=False)  # so that nothing is started from now on, whatever it was that ends the lab
+        async with self._whole:
+            self._watch.end()
+            grace_s = 0.0 if at_once else None
+            leader = None if at_once else (await self.status()).leader
+            followers = [node for node in self.nodes.values() if node.name != leader]
+            await self._stop(followers, grace_s=grace_s)
+            await self._stop([self.nodes[leader]] if leader else [], grace_s=grace_s)
+            self._journal.emit(EventKind.LAB_STOPPED)
 
     def kill_all(self) -> None:
         """End every member at once."""
@@ -162,8 +170,7 @@ class Cluster:
 
     async def start(self, names: Sequence[str]) -> None:
         """Start members; also leaves FAILED. Waits until they run, unless too few are up for a quorum."""
-        if self.shutdown_requested.is_set():
-            raise LabStateError("the lab is being stopped", hint="`etcdlab up` starts it again when that is done.")
+        self._require_free()
         nodes = [self.nodes[name] for name in names]
         for node in nodes:
             node.start()
@@ -174,6 +181,7 @@ class Cluster:
 
     async def stop(self, names: Sequence[str], *, force: bool) -> None:
         """Stop members. Raises QuorumError unless `force`."""
+        self._require_free()
         self._require_quorum("stopping", names, force=force)
         await self._stop([self.nodes[name] for name in names], grace_s=None)
         self._watch.wake()
@@ -181,23 +189,74 @@ class Cluster:
     async def restart(self, names: Sequence[str], *, force: bool) -> None:
         """Stop and start members, one after the other. Raises QuorumError unless `force`."""
         for name in names:
+            self._require_free()
             self._require_quorum("restarting", [name], force=force)
             await self._stop([self.nodes[name]], grace_s=None)
             await self.start([name])
 
     async def kill(self, names: Sequence[str], *, signal: signal.Signals, force: bool) -> None:
         """Send a signal to members. Raises QuorumError unless `force`."""
+        self._require_free()
         self._require_quorum(f"sending {signal.name} to", names, force=force)
         self._signal(names, signal)
 
     async def pause(self, names: Sequence[str], *, force: bool) -> None:
         """Freeze members. Raises QuorumError unless `force`."""
+        self._require_free()
         self._require_quorum("pausing", names, force=force)
         self._signal(names, signal.SIGSTOP)
 
     async def resume(self, names: Sequence[str]) -> None:
         """Let paused members go on."""
+        self._require_free()
         self._signal(names, signal.SIGCONT)
+
+    async def reset(self) -> ResetOutcome:
+        """Make the lab pristine: what was stopped, paused or failed runs, and there is nothing that was not at boot.
+
+        No key, lease, user, role, alarm or foreign member is left, nor the history of keys. Only the revision goes on
+        counting, unless the lab had to be rebuilt: what cannot be undone in place ends all members and boots them anew.
+        Meanwhile the verbs on members are refused. Raises TimedOutError after the boot's bound, BootError if a member
+        does not even start anew, LabStateError if the lab is stopped meanwhile.
+        """
+        boot_s = self._plan.timeouts.boot_s
+        with trio.move_on_after(boot_s) as scope:
+            async with self._whole:
+                self._require_free()
+                self._reset = scope
+                try:
+                    return await self._make_pristine()
+                finally:
+                    self._reset = None
+        self._require_free()
+        raise boot.boot_timeout(self.nodes, boot_s)
+
+    async def _make_pristine(self) -> ResetOutcome:
+        try:
+            await reset.undo(self._plan, self.nodes)
+            outcome = ResetOutcome(rebuilt=False)
+            self._journal.emit(EventKind.LAB_RESET, rebuilt=False)
+        except reset.CannotUndoError as error:
+            await self._rebuild()
+            outcome = ResetOutcome(rebuilt=True, why=str(error))
+            self._journal.emit(EventKind.LAB_RESET, rebuilt=True, why=outcome.why)
+        self._watch.wake()
+        return outcome
+
+    async def _rebuild(self) -> None:
+        """End all members, discard their data, and boot. Ports, certificates and ids stay, but for learners' ids."""
+        self._watch.end()
+        try:
+            self.kill_all()
+            for node in self.nodes.values():
+                await node.wait_down()
+            await trio.to_thread.run_sync(reset.wipe, self._plan.nodes)
+            for node in self.nodes.values():
+                if node.plan.learner:
+                    self._learn_member_id(node, None)
+            await self._boot()
+        finally:
+            self._watch.begin()
 
     def events(self, *, since: int, follow: bool) -> AsyncGenerator[Event, None]:
         """The journal after `since`, then (`follow`) what comes."""
@@ -242,6 +301,13 @@ class Cluster:
             raise TimedOutError(
                 f"not running after {boot_s:g} s: {late}", hint="`etcdlab logs` shows what they wait for."
             ) from error
+
+    def _require_free(self) -> None:
+        """Raise LabStateError while the lab as a whole is being stopped or reset."""
+        if self.shutdown_requested.is_set():
+            raise LabStateError("the lab is being stopped", hint="`etcdlab up` starts it again when that is done.")
+        if self._reset is not None:
+            raise LabStateError("the lab is being reset", hint="Try again when that is done.")
 
     def _require_quorum(self, action: str, names: Sequence[str], *, force: bool) -> None:
         voters = [self.nodes[plan.name] for plan in self._plan.voters]

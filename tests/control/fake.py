@@ -22,6 +22,7 @@ from etcdlab.errors import EtcdlabError
 from etcdlab.model.event import Event, EventKind
 from etcdlab.model.lifecycle import NodeState
 from etcdlab.model.plan import NodePlan, Plan, TimeoutsPlan
+from etcdlab.model.reset import ResetOutcome
 from etcdlab.model.restart import RestartRules
 from etcdlab.model.status import ClusterVerdict, LabStatus, NodeStatus
 
@@ -94,6 +95,9 @@ STATUS = LabStatus(
 )
 
 
+RESET = ResetOutcome(rebuilt=True, why="member n2 was removed from the cluster")
+
+
 def event(seq: int) -> Event:
     return Event(
         seq=seq, time="2026-01-01T00:00:00.000000+00:00", monotonic_s=seq / 10, kind=EventKind.READY, node="n1"
@@ -137,6 +141,10 @@ class FakeSupervisor:
 
     async def resume(self, names: Sequence[str]) -> None:
         await self._verb("resume", names)
+
+    async def reset(self) -> ResetOutcome:
+        await self._verb("reset")
+        return RESET
 
     def request_shutdown(self, *, purge: bool) -> None:
         self.calls.append(("shutdown", purge))

@@ -19,7 +19,7 @@ from etcdlab.errors import (
     TopologyError,
     UsageError,
 )
-from tests.control.fake import PLAN, STATUS, event
+from tests.control.fake import PLAN, RESET, STATUS, event
 
 pytestmark = pytest.mark.trio
 
@@ -50,6 +50,11 @@ async def test_plan_arrives_as_it_is(lab):
 async def test_a_verb_reaches_the_supervisor(lab, verb, args, kwargs, call):
     await lab.run(getattr(lab.client, verb), *args, **kwargs)
     assert lab.supervisor.calls == [call]
+
+
+async def test_a_reset_says_how_it_was_done(lab):
+    assert await lab.run(lab.client.reset) == RESET
+    assert lab.supervisor.calls == [("reset",)]
 
 
 async def test_events_of_the_past_end_by_themselves(lab):

@@ -1,0 +1,205 @@
+"""A used lab made pristine in place: what is left of the last test is looked for, and undone.
+
+Independent requests are spread over the members' kept connections. What stands in the way ends the attempt with a
+reason, and the cluster rebuilds.
+"""
+
+import shutil
+import signal
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import trio
+
+from etcdlab.errors import BootError
+from etcdlab.etcd import api
+from etcdlab.model.lifecycle import NodeState
+from etcdlab.model.plan import NodePlan, Plan
+from etcdlab.runtime import auth, boot
+from etcdlab.runtime.health import FAST_POLL_S, wait_healthy
+from etcdlab.runtime.http import Unreachable
+from etcdlab.runtime.node import Node
+
+IN_PLACE_S: Final = 5.0
+"""Seconds that it may take: a member's restart takes less, and to rebuild takes less than to wait on."""
+TRY_S: Final = 0.5
+"""Seconds after which a member that does not answer is asked again: what it sent to a leader that was lost is lost."""
+
+_NO_SPACE: Final = "NOSPACE"
+_NOT_NOW: Final = (api.UNAVAILABLE, api.UNKNOWN)
+
+
+class CannotUndoError(Exception):
+    """The lab cannot be made pristine in place. The message says why."""
+
+
+class _RefusedError(CannotUndoError):
+    """A member answered that it will not."""
+
+
+async def undo(plan: Plan, nodes: Mapping[str, Node]) -> None:
+    """Undo what was done to the lab. Raises CannotUndoError, also after IN_PLACE_S.
+
+    Once it returns, every voting member has answered a linearizable read: it has applied all that was undone.
+    """
+    with trio.move_on_after(min(IN_PLACE_S, plan.timeouts.boot_s / 2)) as scope:
+        await _bring_back(nodes.values())
+        voters = [nodes[node.name] for node in plan.voters]
+        users = await _wait_serving(plan, voters)
+        await _clear(plan, voters, users)
+        await _each(voters, lambda node: wait_healthy(node.metrics, node.serving_clients))
+    if scope.cancelled_caught:
+        raise CannotUndoError("the members were not ready in time to undo it")
+
+
+def wipe(nodes: Iterable[NodePlan]) -> None:
+    """Remove what members keep in their data directories."""
+    for node in nodes:
+        shutil.rmtree(Path(node.data_dir) / "member", ignore_errors=True)
+
+
+async def _bring_back(nodes: Iterable[Node]) -> None:
+    """Have every member run that should."""
+    absent = []
+    for node in nodes:
+        node.signal(signal.SIGCONT)  # also for one that was frozen behind the supervisor's back
+        node.start()
+        if node.state is not NodeState.RUNNING:
+            absent.append(node)
+        elif not boot.has_data(node):  # which the member itself does not notice
+            raise CannotUndoError(f"the data directory of {node.name} is gone")
+    if absent:
+        try:
+            await boot.wait_running(absent)
+        except BootError as error:
+            raise CannotUndoError(error.message) from error
+
+
+async def _wait_serving(plan: Plan, voters: Sequence[Node]) -> tuple[str, ...]:
+    """Wait until every voter takes part again, and turn authentication off if it is on. The users that there are.
+
+    The question goes through raft. So a member that answers it has a leader and has caught up, and what it is asked
+    for next of its own knowledge is not stale; and with authentication on it is refused, in every version of etcd.
+    """
+    try:
+        return await _users(voters)
+    except _RefusedError as refusal:
+        try:
+            await auth.disable(plan, voters[0].plan.client_url)
+        except auth.AuthError as error:
+            raise CannotUndoError(f"authentication seems to be on ({refusal}) and stays on: {error}") from error
+    return await _users(voters)
+
+
+async def _users(voters: Sequence[Node]) -> tuple[str, ...]:
+    found: tuple[str, ...] = ()
+
+    async def ask(node: Node) -> None:
+        nonlocal found
+        found = (await _ask_patiently(node, api.LIST_USERS)).users
+
+    await _each(voters, ask)
+    return found
+
+
+async def _clear(plan: Plan, voters: Sequence[Node], users: Sequence[str]) -> None:
+    listed, roles, alarms, leases, deleted = await _spread(
+        voters, [api.LIST_MEMBERS, api.LIST_ROLES, api.LIST_ALARMS, api.LIST_LEASES, api.DELETE_ALL_KEYS]
+    )
+    strangers = _strangers(plan, listed.members)
+    other_alarms = [alarm.alarm for alarm in alarms.alarms if alarm.alarm != _NO_SPACE]
+    if other_alarms:
+        raise CannotUndoError(f"the alarm {other_alarms[0]} is raised")
+    await _spread(
+        voters,
+        [
+            api.compact(deleted.header.revision, physical=bool(alarms.alarms)),
+            *map(api.remove_member, strangers),
+            *map(api.revoke, leases.leases),
+            *map(api.delete_user, users),
+            *map(api.delete_role, roles.roles),
+        ],
+    )
+    if alarms.alarms:
+        await _make_space(voters, alarms.alarms)
+
+
+def _strangers(plan: Plan, members: Sequence[api.Member]) -> list[api.Member]:
+    """The members that the plan does not have. Raises CannotUndoError when one that it has is not as it was."""
+    listed = {api.hexadecimal(member.id): member for member in members}
+    for node in plan.nodes:
+        member = listed.pop(node.member_id or "", None)
+        if member is None:
+            raise CannotUndoError(f"member {node.name} was removed from the cluster")
+        if member.is_learner != node.learner:
+            raise CannotUndoError(f"learner {node.name} was promoted")
+        if member.peer_urls != (node.peer_url,):
+            raise CannotUndoError(f"the peer URL of {node.name} was changed")
+    return list(listed.values())
+
+
+async def _make_space(voters: Sequence[Node], alarms: Sequence[api.Alarm]) -> None:
+    """Give free pages back to the system, since etcd counts them against the quota, then disarm."""
+    await _each(voters, lambda node: _ask(node, api.DEFRAGMENT))
+    await _spread(voters, [api.disarm(alarm) for alarm in alarms])
+    [left] = await _spread(voters, [api.LIST_ALARMS])
+    if left.alarms:
+        raise CannotUndoError(f"the alarm {left.alarms[0].alarm} came back")
+
+
+async def _spread(voters: Sequence[Node], calls: Sequence[api.Call]) -> list[Any]:
+    """Make independent calls, each on the first connection that is free. Their answers, in the order of the calls."""
+    answers: list[Any] = [None] * len(calls)
+    pending = iter(enumerate(calls))
+
+    async def work(node: Node) -> None:
+        for number, call in pending:
+            answers[number] = await _ask(node, call)
+
+    await _each(voters, work)
+    return answers
+
+
+async def _each(nodes: Iterable[Node], act: Callable[[Node], Awaitable[None]]) -> None:
+    """Do this with all members at once. Raises the first CannotUndoError, when all have ended."""
+    failures: list[CannotUndoError] = []
+
+    async def one(node: Node) -> None:
+        try:
+            await act(node)
+        except CannotUndoError as failure:
+            failures.append(failure)
+
+    async with trio.open_nursery() as nursery:
+        for node in nodes:
+            nursery.start_soon(one, node)
+    if failures:
+        raise failures[0]
+
+
+async def _ask(node: Node, call: api.Call) -> Any:
+    """Ask one member. Raises CannotUndoError, _RefusedError when it is the member that does not want to."""
+    try:
+        return api.decode(*await node.client.post(call.target, msgspec.json.encode(call.body)), call.kind)
+    except Unreachable as error:
+        raise CannotUndoError(f"{node.name} did not answer {call.target}: {error}") from error
+    except api.GatewayError as error:
+        if error.code is not None and error.code == call.may_fail:
+            return call.kind()
+        if error.code in _NOT_NOW:
+            raise CannotUndoError(f"{node.name} could not do {call.target}: {error}") from error
+        raise _RefusedError(f"{node.name} refused {call.target}: {error}") from error
+
+
+async def _ask_patiently(node: Node, call: api.Call) -> Any:
+    """Ask one member until it answers: it may have no leader yet, or just be started again."""
+    while True:
+        with trio.move_on_after(TRY_S):
+            try:
+                return await _ask(node, call)
+            except _RefusedError:
+                raise
+            except CannotUndoError:
+                await trio.sleep(FAST_POLL_S)
