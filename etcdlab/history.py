@@ -4,12 +4,13 @@ import itertools
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from etcdlab.errors import TimedOutError
-from etcdlab.etcd.logfile import Tail, arrivals
+from etcdlab.etcd.log import Record
+from etcdlab.etcd.logfile import Tail, arrivals, merge
 from etcdlab.model.event import Event, parse
 
 
@@ -47,6 +48,14 @@ def log_lines(log: Path, name: str, since: Mark | None) -> list[str]:
     """The lines of a member's log after `since`, or all of its newest part."""
     with closing(Tail(log)) as tail:
         return [_text(line) for line in tail.history_since(since.logs.get(name, 0) if since else 0)]
+
+
+def log_records(logs: Mapping[str, Path], since: Mark | None) -> list[tuple[str, Record]]:
+    """What all members logged after `since`, by time, as (member, record)."""
+    with ExitStack() as stack:
+        tails = {name: stack.enter_context(closing(Tail(path))) for name, path in logs.items()}
+        starts = since.logs if since else {}
+        return list(merge({name: tail.history_since(starts.get(name, 0)) for name, tail in tails.items()}))
 
 
 def wait_for_line(log: Path, name: str, pattern: "str | re.Pattern[str]", *, since: Mark | None, timeout: float) -> str:

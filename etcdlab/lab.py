@@ -15,14 +15,17 @@ from etcdlab import history, launch
 from etcdlab.control.client import Client
 from etcdlab.errors import LabStateError, NotRunningError, QuorumError, TimedOutError, ToolError
 from etcdlab.etcd.environment import clean
+from etcdlab.etcd.log import Record
 from etcdlab.etcd.tools import tool
 from etcdlab.export.env import choose_identity, variables
 from etcdlab.history import Mark
+from etcdlab.interpreter import Interpreter
 from etcdlab.member import ACTION_TIMEOUT_S, STATUS_TIMEOUT_S, Member
 from etcdlab.model.event import Event, EventKind
 from etcdlab.model.lifecycle import NodeState
 from etcdlab.model.plan import IdentityPlan, Plan
 from etcdlab.model.quorum import quorum
+from etcdlab.model.reset import ResetOutcome
 from etcdlab.model.status import ClusterVerdict, LabStatus, NodeStatus
 from etcdlab.prepare import labdir
 from etcdlab.prepare.labdir import LabDirectory
@@ -64,45 +67,49 @@ class Lab:
         etcd: str | None = None,
         timeout: float | None = None,
         keep: bool = False,
+        tied: bool = True,
     ) -> Self:
         """Make a lab of this process's own and wait until it is ready.
 
         `topology` is a file or what `etcdlab.load_topology` gives; the other arguments change it as the flags of
         `etcdlab up` do. Without a name it gets a fresh one. `timeout` is in seconds, by default the topology's.
 
-        The lab is gone when this process ends, however it ends. `keep` leaves one that did not come up, for a look.
+        The lab is gone when this process ends, however it ends, unless it is not `tied` to it. `keep` leaves one that
+        did not come up, for a look at it.
 
         Raises TopologyError, BinaryError, PortTakenError, CertificateError, BootError, TimedOutError, and LabStateError
         when there is a lab of that name already.
         """
-        from etcdlab.model.report import OwnerEnd
-        from etcdlab.model.topology import Profile, Topology
-        from etcdlab.prepare import config
-        from etcdlab.up import Request, Watcher, up
+        with Interpreter() as interpreter:  # first of all: what follows imports for 0.1 s
+            from etcdlab.model.report import OwnerEnd
+            from etcdlab.model.topology import Profile, Topology
+            from etcdlab.prepare import config
+            from etcdlab.up import Request, Watcher, up
 
-        loaded = config.load(None if topology is None or isinstance(topology, Topology) else Path(topology))
-        given = topology if isinstance(topology, Topology) else loaded.topology
-        unnamed = name is None and given.name == Topology().name
-        changed = config.override(
-            given,
-            name=f"lab-{secrets.token_hex(4)}" if unnamed else name,
-            nodes=nodes,
-            profile=Profile(profile) if profile else None,
-            tls=tls,
-            etcd=etcd,
-        )
-        started = up(
-            Request(
-                topology=changed,
-                base=loaded.base,
-                explicit=True,
-                must_be_new=True,
-                boot_s=timeout,
-                keep=keep,
-                owner_end=OwnerEnd.PURGE,
-            ),
-            Watcher(on_event=lambda _: None, on_install=lambda _: None),
-        )
+            loaded = config.load(None if topology is None or isinstance(topology, Topology) else Path(topology))
+            given = topology if isinstance(topology, Topology) else loaded.topology
+            unnamed = name is None and given.name == Topology().name
+            changed = config.override(
+                given,
+                name=f"lab-{secrets.token_hex(4)}" if unnamed else name,
+                nodes=nodes,
+                profile=Profile(profile) if profile else None,
+                tls=tls,
+                etcd=etcd,
+            )
+            started = up(
+                Request(
+                    topology=changed,
+                    base=loaded.base,
+                    explicit=True,
+                    must_be_new=True,
+                    boot_s=timeout,
+                    keep=keep,
+                    owner_end=OwnerEnd.PURGE if tied else OwnerEnd.STAY,
+                ),
+                Watcher(on_event=lambda _: None, on_install=lambda _: None),
+                interpreter,
+            )
         return cls(started.directory, started.daemon)
 
     def __repr__(self) -> str:
@@ -222,7 +229,7 @@ class Lab:
         deadline = time.monotonic() + timeout
         while not predicate(status := self.status()):
             if time.monotonic() > deadline:
-                members = ", ".join(f"{node.name} {_condition(node)}" for node in status.nodes)
+                members = ", ".join(f"{node.name} {condition(node)}" for node in status.nodes)
                 raise TimedOutError(
                     f"not so within {timeout:g} s: lab {self.name!r} is {status.verdict.value} "
                     f"(leader {status.leader or 'none'}; {members})",
@@ -235,11 +242,15 @@ class Lab:
 
     def mark(self) -> Mark:
         """This moment, to ask later for the events and log lines that came after it."""
-        return history.mark(self.directory.events, {node.name: Path(node.log) for node in self.plan.nodes})
+        return history.mark(self.directory.events, self._logs())
 
     def events(self, *, since: Mark | None = None) -> list[Event]:
         """The journal: what happened, all of it or after `since`."""
         return history.events(self.directory.events, since)
+
+    def log_records(self, *, since: Mark | None = None) -> list[tuple[str, Record]]:
+        """What the members logged, by time, as (member, record): the newest part of each log, or after `since`."""
+        return history.log_records(self._logs(), since)
 
     def wait_for_event(
         self, kind: EventKind | str, member: str | None = None, *, since: Mark | None = None, timeout: float = 30
@@ -304,6 +315,14 @@ class Lab:
         with self.paused(*(node.name for node in voters[: len(voters) - quorum(len(voters)) + 1]), force=True):
             yield
 
+    def reset(self) -> ResetOutcome:
+        """Make the lab as if it were new: all members up, no keys, leases, users, roles, auth or alarms.
+
+        Only the revision goes on counting, and older ones are compacted. For what cannot be undone cheaply the members
+        begin anew with empty data; the outcome says so and why.
+        """
+        return self.client().reset()
+
     def down(self, *, purge: bool = False) -> bool:
         """Stop the lab, whether or not its daemon lives, and (`purge`) remove it. False when it was down already.
 
@@ -332,6 +351,9 @@ class Lab:
         if self._daemon is not None:
             self._daemon.wait()
         return was_up
+
+    def _logs(self) -> dict[str, Path]:
+        return {node.name: Path(node.log) for node in self.plan.nodes}
 
     def _end_orphans(self, plan: Plan | None, *, purge: bool) -> list[str]:
         """End the members that a dead daemon left."""
@@ -371,7 +393,8 @@ class Lab:
         )
 
 
-def _condition(node: NodeStatus) -> str:
+def condition(node: NodeStatus) -> str:
+    """How a member is, in the words of a sentence."""
     if node.paused:
         return "is paused"
     return "is healthy" if node.healthy else f"is {node.state.value}, not healthy"

@@ -4,7 +4,7 @@ import contextlib
 import itertools
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import click
 import msgspec
@@ -14,7 +14,7 @@ from etcdlab.cli.stream import stream_verb
 from etcdlab.cli.verb import lab_option
 from etcdlab.etcd.log import printable
 from etcdlab.etcd.logfile import Tail, arrivals
-from etcdlab.model.event import Event, EventKind, parse
+from etcdlab.model.event import Event, EventKind, describe, parse
 from etcdlab.prepare import labdir
 
 EVENTS: Final = 200
@@ -23,25 +23,13 @@ EVENTS: Final = 200
 _STYLES: Final = {
     EventKind.READY: "good",
     EventKind.LAB_READY: "good",
+    EventKind.LAB_RESET: "good",
     EventKind.QUORUM_REGAINED: "good",
     EventKind.EXITED: "warning",
     EventKind.PAUSED: "warning",
     EventKind.FAILED: "bad",
     EventKind.QUORUM_LOST: "bad",
 }
-
-_WORDS: Final = {
-    EventKind.SPAWNED: "process {pid} started",
-    EventKind.ADOPTED: "process {pid} still ran",
-    EventKind.EXITED: "{detail}",
-    EventKind.RESTARTED: "restart {restarts}, after {delay_s:g} s",
-    EventKind.FAILED: "{why} {remedy}",
-    EventKind.LEADER_CHANGED: "leads since term {term}",
-    EventKind.QUORUM_LOST: "{healthy} of {voters} voters healthy",
-    EventKind.QUORUM_REGAINED: "{healthy} of {voters} voters healthy",
-    EventKind.LAB_READY: "leader {leader}, cluster {cluster_id}",
-}
-"""What a kind's detail says; kinds without a line, and details that lack a part, are shown as they are."""
 
 _NO_NODE: Final = "-"
 
@@ -70,7 +58,7 @@ def _journal(tail: Tail, *, follow: bool, count: int) -> Iterator[Event]:
 
 def _for_people(event: Event, width: int) -> str | Cell:
     node = (event.node or _NO_NODE).ljust(width)
-    text = f"{_clock(event.time)}  {node}  {event.kind.value:<15}  {printable(words(event))}".rstrip()
+    text = f"{_clock(event.time)}  {node}  {event.kind.value:<15}  {printable(describe(event))}".rstrip()
     style = _STYLES.get(event.kind)
     return Cell(text, style) if style else text
 
@@ -81,15 +69,3 @@ def _clock(time: str) -> str:
     except (ValueError, OverflowError):
         return printable(time)
     return local.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
-
-
-def words(event: Event) -> str:
-    """An event's detail in words."""
-    try:
-        return _WORDS[event.kind].format_map(event.detail)
-    except (KeyError, TypeError, ValueError):
-        return " ".join(f"{name}={_value(value)}" for name, value in event.detail.items())
-
-
-def _value(value: Any) -> str:
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()

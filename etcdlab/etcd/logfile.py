@@ -43,7 +43,7 @@ def last_lines(path: Path, count: int, *, since: int | None = None) -> list[byte
 
 def read(paths: Mapping[str, Path], count: int | None = None) -> Iterator[tuple[str, Record]]:
     """What the members' logs hold, by time, as (member, record). `count` bounds each member's lines, from the end."""
-    return _merge({name: _history(path, count) for name, path in paths.items()})
+    return merge({name: _history(path, count) for name, path in paths.items()})
 
 
 class LogFiles:
@@ -64,12 +64,12 @@ class LogFiles:
 
     def history(self, count: int | None = None) -> Iterator[tuple[str, Record]]:
         """As `read`, but without a last line that is not finished: it will be the first to arrive."""
-        return _merge({name: tail.history(count) for name, tail in self._tails.items()})
+        return merge({name: tail.history(count) for name, tail in self._tails.items()})
 
     def arrivals(self) -> Iterator[tuple[str, Record]]:
         """What is appended, as it comes. Ends when the logs' directories are gone."""
         for batch in arrivals(self._tails):
-            yield from _merge(batch)
+            yield from merge(batch)
 
 
 def arrivals(tails: "Mapping[str, Tail]", *, deadline: float | None = None) -> Iterator[dict[str, list[bytes]]]:
@@ -227,7 +227,8 @@ def _backwards(path: Path, end: int | None = None, since: int = 0) -> Iterator[b
             yield first
 
 
-def _merge(logs: Mapping[str, Iterable[bytes]]) -> Iterator[tuple[str, Record]]:
+def merge(logs: Mapping[str, Iterable[bytes]]) -> Iterator[tuple[str, Record]]:
+    """Members' lines by time, as (member, record)."""
     groups = (_groups(name, lines) for name, lines in logs.items())
     for _, name, records in heapq.merge(*groups, key=lambda group: group[0]):
         for record in records:

@@ -1,7 +1,7 @@
 """The journal's vocabulary: what happened in a lab, when, to whom."""
 
 import enum
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -48,3 +48,30 @@ def parse(line: bytes) -> Event | None:
         return msgspec.json.decode(line, type=Event)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
+
+
+_WORDS: Final = {
+    EventKind.SPAWNED: "process {pid} started",
+    EventKind.ADOPTED: "process {pid} still ran",
+    EventKind.EXITED: "{detail}",
+    EventKind.RESTARTED: "restart {restarts}, after {delay_s:g} s",
+    EventKind.FAILED: "{why} {remedy}",
+    EventKind.LEADER_CHANGED: "leads since term {term}",
+    EventKind.QUORUM_LOST: "{healthy} of {voters} voters healthy",
+    EventKind.QUORUM_REGAINED: "{healthy} of {voters} voters healthy",
+    EventKind.LAB_READY: "leader {leader}, cluster {cluster_id}",
+    EventKind.LAB_RESET: "rebuilt: {why}",
+}
+"""What a kind's detail says; kinds without a line, and details that lack a part, are shown as they are."""
+
+
+def describe(event: Event) -> str:
+    """An event's detail in words."""
+    try:
+        return _WORDS[event.kind].format_map(event.detail)
+    except (KeyError, TypeError, ValueError):
+        return " ".join(f"{name}={_value(value)}" for name, value in event.detail.items())
+
+
+def _value(value: Any) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()

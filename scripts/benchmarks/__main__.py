@@ -17,6 +17,7 @@ import report
 import rest
 import restart
 import stop
+import suite
 import verbs
 from figure import Figure
 from product import CannotMeasure, Product
@@ -28,6 +29,7 @@ ROWS: Final[Mapping[str, tuple[Callable[[Setting], Iterator[Figure]], str]]] = {
     "status": (verbs.measure, "`status` and `env`, beside `etcdctl endpoint status`"),
     "idle": (rest.measure, "the daemon at rest: CPU and memory"),
     "down": (stop.measure, "`down` and `down --purge`, beside the same etcds ended bare"),
+    "suite": (suite.measure, "a suite's first fixture and its end, beside a fixture of the usual kind; `reset`"),
     "logs": (logs.measure, "following a log that grows, beside `tail -F`"),
 }
 

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from etcdlab.cli.events import events, words
-from etcdlab.model.event import Event, EventKind
+from etcdlab.cli.events import events
+from etcdlab.model.event import Event, EventKind, describe
 from etcdlab.prepare.labdir import LabDirectory
 from tests.plans import make_plan
 
@@ -104,4 +104,4 @@ def test_follow(journal: Path) -> None:
     ],
 )
 def test_words(kind: EventKind, detail: dict[str, object], expected: str) -> None:
-    assert words(event(1, kind, **detail)) == expected
+    assert describe(event(1, kind, **detail)) == expected

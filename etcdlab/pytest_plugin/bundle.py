@@ -1,0 +1,49 @@
+"""An archive about the lab of a failed test, to be looked at elsewhere. It holds no private key."""
+
+import io
+import re
+import tarfile
+from pathlib import Path
+
+import msgspec
+
+from etcdlab.errors import EtcdlabError
+from etcdlab.lab import Lab
+
+
+def write(directory: Path, test: str, lab: Lab, report: str) -> Path:
+    """Write `DIRECTORY/TEST-LAB.tar.gz` and return its path. Raises OSError, and EtcdlabError when the lab is gone."""
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', test).strip('-')[-100:]}-{lab.name}.tar.gz"
+    plan = lab.plan
+    with tarfile.open(path, "w:gz") as archive:
+        for file in (lab.directory.topology, lab.directory.plan, lab.directory.events, lab.directory.daemon_log):
+            _add(archive, file, f"{lab.name}/{file.name}")
+        for node in plan.nodes:
+            for log in sorted(Path(node.log).parent.glob(f"{Path(node.log).name}*")):
+                _add(archive, log, f"{lab.name}/{node.name}/{log.name}")
+        for certificate in sorted(lab.directory.pki.rglob("*.pem")):
+            # Not by name alone: whatever is in it, a file with a private key stays here.
+            if b"PRIVATE KEY" not in certificate.read_bytes():
+                _add(archive, certificate, f"{lab.name}/pki/{certificate.relative_to(lab.directory.pki)}")
+        _add_text(archive, f"{lab.name}/report.txt", report.encode())
+        _add_text(archive, f"{lab.name}/status.json", _status(lab))
+    return path
+
+
+def _status(lab: Lab) -> bytes:
+    try:
+        return msgspec.json.format(msgspec.json.encode(lab.status()), indent=2)
+    except EtcdlabError as error:
+        return error.message.encode()
+
+
+def _add(archive: tarfile.TarFile, file: Path, name: str) -> None:
+    if file.exists():  # read whole, since logs grow meanwhile
+        _add_text(archive, name, file.read_bytes())
+
+
+def _add_text(archive: tarfile.TarFile, name: str, content: bytes) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.size = len(content)
+    archive.addfile(entry, io.BytesIO(content))

@@ -1,0 +1,28 @@
+"""Fixtures of one's own: `my_etcd = factories.lab(nodes=5, scope="module")` in a conftest.py."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+
+import pytest
+
+from etcdlab.pytest_plugin.existing import WHY
+from etcdlab.pytest_plugin.session import Session
+
+Scope = Literal["session", "package", "module", "class", "function"]
+
+
+def lab(*, scope: Scope = "session", name: str | None = None, **shape: Any) -> Callable[..., Any]:
+    """A fixture that gives a pristine lab of this shape: topology, nodes, profile, tls, etcd, timeout.
+
+    What is not said here comes from the plugin's settings. `name` is the fixture's, by default the variable's.
+    """
+
+    @pytest.fixture(scope=scope, name=name)
+    def etcdlab_lab(_etcdlab: Session) -> Iterator[Any]:
+        """A pristine lab, as declared with `etcdlab.pytest_plugin.factories.lab`."""
+        if _etcdlab.existing is not None:
+            pytest.skip(f"a lab of its own {WHY}")
+        with _etcdlab.leased(shape) as leased:
+            yield leased
+
+    return etcdlab_lab

@@ -1,0 +1,45 @@
+"""A failed test's labs: what its report says of them, what is kept of them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from etcdlab.errors import EtcdlabError
+from etcdlab.lab import Lab
+from etcdlab.pytest_plugin import bundle, report
+from etcdlab.pytest_plugin.session import LabFactory, Session
+from etcdlab.pytest_plugin.settings import setting
+
+
+def sections(item: pytest.Item, error: BaseException | None, session: Session | None) -> Iterator[tuple[str, str]]:
+    """Title and text of a section for each lab that the test used, and of one for the lab that did not come up."""
+    if isinstance(error, EtcdlabError) and (text := report.boot_section(error)):
+        yield "etcdlab", text
+    directory = setting(item.config, "bundle")
+    for lab in _labs(item):
+        began = session.pool.began(lab) if session and session.pool.has(lab) else None
+        text = report.section(lab, began)
+        if directory is not None:
+            text += "\n" + _bundle(item, lab, text, directory)
+        if session is not None and session.pool.has(lab) and session.pool.keep(lab):
+            text += f"\nkept: `etcdlab status --lab {lab.name}`, and `etcdlab down --purge --lab {lab.name}` at the end"
+        yield f"etcdlab: {lab.name}", text
+
+
+def _labs(item: pytest.Item) -> list[Lab]:
+    """The labs among the values of the test's fixtures."""
+    found: list[Lab] = []
+    for value in getattr(item, "funcargs", {}).values():
+        if isinstance(value, Lab):
+            found.append(value)
+        elif isinstance(value, LabFactory):
+            found += value.labs
+    return list(dict.fromkeys(found))
+
+
+def _bundle(item: pytest.Item, lab: Lab, text: str, directory: Path) -> str:
+    try:
+        return f"bundle: {bundle.write(directory, item.nodeid, lab, text)}"
+    except (OSError, EtcdlabError) as error:
+        return f"no bundle: {error}"

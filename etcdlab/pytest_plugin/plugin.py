@@ -1,0 +1,149 @@
+"""The entry point: options, fixtures, and the section about the lab in a failed test's report."""
+
+import secrets
+import sys
+from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from etcdlab.pytest_plugin.existing import WHY, ExistingCluster
+from etcdlab.pytest_plugin.session import SHARED_LAB, LabFactory, Session
+from etcdlab.pytest_plugin.settings import add_options, setting
+from etcdlab.pytest_plugin.shape import resolve
+
+if TYPE_CHECKING:
+    from etcdlab.lab import Lab
+
+MARKER: Final = "etcdlab"
+_SESSION: Final = pytest.StashKey[Session]()
+_SHARED: Final = pytest.StashKey["Lab"]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the plugin's settings."""
+    add_options(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marker."""
+    config.addinivalue_line(
+        "markers",
+        f"{MARKER}(nodes=…, profile=…, topology=…, tls=…, etcd=…, timeout=…): the lab that the `etcd` fixture gives.",
+    )
+
+
+@pytest.fixture(scope="session")
+def _etcdlab(pytestconfig: pytest.Config) -> Iterator[Session]:
+    session = pytestconfig.stash[_SESSION] = Session(pytestconfig)
+    yield session
+    session.pool.close()
+    del pytestconfig.stash[_SESSION]
+
+
+@pytest.fixture(scope="session")
+def etcd_cluster(_etcdlab: Session) -> "Iterator[Lab | ExistingCluster]":
+    """A real etcd cluster for the whole session, ready: three members with mutual TLS unless told otherwise.
+
+    An `etcdlab.Lab`: endpoints, ca_cert, client_cert, client_key, member(name), stopped(name), wait_for_event(…), …
+    Tests see what earlier tests left in it; use `etcd` to find it pristine.
+    """
+    if _etcdlab.existing is not None:
+        yield _etcdlab.existing
+    elif _etcdlab.shared_lab is not None:
+        from etcdlab.lab import Lab
+
+        yield Lab.attach(_etcdlab.shared_lab)
+    else:
+        with _etcdlab.leased() as lab:
+            yield lab
+
+
+@pytest.fixture
+def etcd(request: pytest.FixtureRequest, _etcdlab: Session) -> "Iterator[Lab | ExistingCluster]":
+    """The session's etcd cluster, pristine: no keys, leases, users, roles, alarms, all members up.
+
+    `@pytest.mark.etcdlab(nodes=5)` asks for a lab of that shape. With --etcdlab-shared or an existing cluster nothing
+    is reset: keep to `etcd_prefix` then.
+    """
+    marker = request.node.get_closest_marker(MARKER)
+    if marker is not None and marker.args:
+        raise pytest.UsageError(f"@pytest.mark.{MARKER} takes keywords only, as in {MARKER}(nodes=5)")
+    asked = dict(marker.kwargs) if marker else {}
+    if asked and _etcdlab.existing is not None:
+        pytest.skip(f"a lab of its own {WHY}")
+    config = request.config
+    if resolve(config, asked) != resolve(config):
+        with _etcdlab.leased(asked) as lab:
+            yield lab
+        return
+    cluster = request.getfixturevalue("etcd_cluster")
+    if _etcdlab.existing is not None or _etcdlab.shared_lab is not None or _etcdlab.is_shared:
+        yield cluster
+    elif _etcdlab.pool.is_kept(cluster):
+        with _etcdlab.leased() as lab:
+            yield lab
+    else:
+        yield _etcdlab.pool.pristine(cluster)
+
+
+@pytest.fixture
+def etcd_prefix() -> str:
+    """A key prefix that no other test has, for clusters that are shared."""
+    return f"/test-{secrets.token_hex(8)}/"
+
+
+@pytest.fixture
+def etcd_cluster_factory(pytestconfig: pytest.Config, _etcdlab: Session) -> Iterator[LabFactory]:
+    """Makes labs of this test's own: `etcd_cluster_factory(nodes=5)`. They are gone when the test is over."""
+    if _etcdlab.existing is not None:
+        pytest.skip(f"a lab of its own {WHY}")
+    factory = LabFactory(pytestconfig, _etcdlab.pool)
+    yield factory
+    for lab in factory.labs:
+        _etcdlab.pool.discard(lab)
+
+
+# The report of a failed test
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Note where the labs are, for the report."""
+    if (session := item.config.stash.get(_SESSION, None)) is not None:
+        session.pool.mark()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add a section about each lab that the failed test used."""
+    report = yield
+    if report.failed and report.when != "teardown" and "etcdlab.lab" in sys.modules:
+        from etcdlab.pytest_plugin.failure import sections
+
+        error = call.excinfo.value if call.excinfo else None
+        report.sections.extend(sections(item, error, item.config.stash.get(_SESSION, None)))
+    return report
+
+
+# One lab for all xdist workers
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """With --etcdlab-shared, start the lab in the process that starts the workers, and tell them its name."""
+    config = node.config
+    if setting(config, "shared") and setting(config, "endpoints") is None:
+        if _SHARED not in config.stash:
+            from etcdlab.pytest_plugin.pool import Pool
+
+            config.stash[_SHARED] = Pool(worker="shared", limit=1, keep=False).make(resolve(config))
+        node.workerinput[SHARED_LAB] = config.stash[_SHARED].name
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End the lab that the workers shared."""
+    if (lab := config.stash.get(_SHARED, None)) is not None:
+        lab.down(purge=True)

@@ -1,0 +1,53 @@
+"""What a failed test's report says about its lab: how it is, what happened, what the members complained of."""
+
+from typing import Final
+
+from etcdlab.errors import BootError, EtcdlabError
+from etcdlab.etcd.log import Level, render
+from etcdlab.history import Mark
+from etcdlab.lab import Lab, condition
+from etcdlab.model.event import Event, describe
+
+LINES: Final = 30
+"""Of each part the last so many: a test that runs long enough fills any screen."""
+
+
+def section(lab: Lab, since: Mark | None) -> str:
+    """The text of the section about one lab, for what came after `since`."""
+    try:
+        return "\n".join([*_state(lab), *_part("events", _events(lab, since)), *_part("log", _complaints(lab, since))])
+    except EtcdlabError as error:  # the test may have removed the lab
+        return f"{error.message}"
+
+
+def boot_section(error: EtcdlabError) -> str:
+    """What to do about a lab that did not come up, and the last that the member said that is to blame."""
+    log_tail = error.log_tail if isinstance(error, BootError) else ()
+    return "\n".join(filter(None, [error.hint, *_part("log", list(log_tail))]))
+
+
+def _state(lab: Lab) -> list[str]:
+    status = lab.status()
+    yes = "" if status.is_this_lab else "; the cluster that answers is not this lab's"
+    lines = [f"{status.verdict.value}, leader {status.leader or 'none'}{yes}"]
+    return lines + [f"  {node.name} {condition(node)}, {node.restarts} restarts" for node in status.nodes]
+
+
+def _events(lab: Lab, since: Mark | None) -> list[str]:
+    return [_event(event) for event in lab.events(since=since)]
+
+
+def _event(event: Event) -> str:
+    return f"{event.time[11:23]}  {event.node or '-'}  {event.kind.value}  {describe(event)}".rstrip()
+
+
+def _complaints(lab: Lab, since: Mark | None) -> list[str]:
+    told = lab.log_records(since=since)
+    return [f"{name}  {render(record)}" for name, record in told if record.level.rank >= Level.WARNING.rank]
+
+
+def _part(title: str, lines: list[str]) -> list[str]:
+    if not lines:
+        return []
+    left_out = [f"  … {len(lines) - LINES} more before these"] if len(lines) > LINES else []
+    return [f"{title}:", *left_out, *(f"  {line}" for line in lines[-LINES:])]

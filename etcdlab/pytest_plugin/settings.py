@@ -1,0 +1,94 @@
+"""The plugin's settings, each as an option, an ini key and an environment variable; the first of them counts."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+ENVIRONMENT_PREFIX: Final = "ETCDLAB_PYTEST_"
+"""Not ETCDLAB_ alone: under `etcdlab exec` that is where a suite finds the variables of another lab."""
+
+_BOOLEANS: Final = {
+    "true": True,
+    "yes": True,
+    "on": True,
+    "1": True,
+    "false": False,
+    "no": False,
+    "off": False,
+    "0": False,
+}
+
+
+def _boolean(text: str) -> bool:
+    return _BOOLEANS[text.lower()]
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """`--etcdlab-KEY`, `etcdlab_KEY`, `ETCDLAB_PYTEST_KEY`. `kind` reads its text; a boolean's option takes none."""
+
+    key: str
+    metavar: str
+    help: str
+    kind: Callable[[str], Any] = str
+
+
+SETTINGS: Final = (
+    Setting("topology", "FILE", "The topology of labs, a TOML file; without one, three members with mutual TLS."),
+    Setting("nodes", "N", "How many members a lab has.", int),
+    Setting("profile", "fast|realistic", "Quick ticks and no fsync, or etcd's own. Without a topology file: fast."),
+    Setting("tls", "BOOL", "Mutual TLS (true, the default), or plain HTTP.", _boolean),
+    Setting("etcd", "VERSION|PATH", "The etcd to run."),
+    Setting("timeout", "SECONDS", "How long a lab may take to come up.", float),
+    Setting("max_labs", "N", "How many labs may run at once before idle ones are closed. Default: 3.", int),
+    Setting("keep", "BOOL", "Leave the labs of failed tests running, for a look at them.", _boolean),
+    Setting("shared", "BOOL", "One lab for all xdist workers, never reset: keep to `etcd_prefix`.", _boolean),
+    Setting("bundle", "DIR", "Write an archive about its lab for each test that fails: logs, journal, plan, no keys."),
+    Setting("endpoints", "URLS", "Use this cluster (URLs with commas between) and start none."),
+    Setting("cacert", "FILE", "That cluster's CA."),
+    Setting("cert", "FILE", "The client certificate for that cluster."),
+    Setting("key", "FILE", "The client certificate's key."),
+)
+_KINDS: Final = {setting.key: setting.kind for setting in SETTINGS}
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Declare them all."""
+    group = parser.getgroup("etcdlab", "etcd clusters for tests (etcdlab)")
+    for setting in SETTINGS:
+        flag, key = f"--etcdlab-{setting.key.replace('_', '-')}", f"etcdlab_{setting.key}"
+        if setting.kind is _boolean:
+            group.addoption(flag, action="store_true", default=None, dest=key, help=setting.help)
+            if setting.key == "tls":
+                group.addoption("--etcdlab-no-tls", action="store_false", dest=key, help="Plain HTTP.")
+        else:
+            group.addoption(flag, metavar=setting.metavar, dest=key, help=setting.help)
+        parser.addini(key, setting.help, default=None)
+
+
+def setting(config: pytest.Config, key: str) -> Any:
+    """What was set, or None. Raises pytest.UsageError for what cannot be meant."""
+    given = config.getoption(f"etcdlab_{key}")
+    if isinstance(given, bool):
+        return given
+    if given is not None:
+        return _read(key, given, f"--etcdlab-{key.replace('_', '-')}", Path.cwd())
+    if written := config.getini(f"etcdlab_{key}"):
+        return _read(key, str(written), f"etcdlab_{key}", config.rootpath)
+    name = ENVIRONMENT_PREFIX + key.upper()
+    return _read(key, os.environ[name], name, Path.cwd()) if os.environ.get(name) else None
+
+
+def _read(key: str, text: str, name: str, base: Path) -> Any:
+    """The value of `text`; a file is relative to where it was named: the shell's directory, or that of the ini file."""
+    kind = _KINDS[key]
+    try:
+        value = kind(text)
+    except (KeyError, ValueError):
+        wanted = "true or false" if kind is _boolean else "a number"
+        raise pytest.UsageError(f"{name}: {text!r} is not {wanted}") from None
+    return base / value if key in ("topology", "bundle", "cacert", "cert", "key") else value
