@@ -145,6 +145,6 @@ def _resets(setting: Setting) -> tuple[float, ...]:
 def _fill(lab: Lab) -> None:
     for start in range(0, KEYS, TXN_KEYS):
         puts = "\n".join(f"put key-{number} value" for number in range(start, start + TXN_KEYS))
-        command = [tool(lab.plan, "etcdctl"), "txn"]
+        command = [str(tool(lab.plan, "etcdctl")), "txn"]
         environment = clean({}) | lab.env()
         subprocess.run(command, input=f"\n{puts}\n\n\n", env=environment, capture_output=True, text=True, check=True)
