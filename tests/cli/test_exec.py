@@ -79,7 +79,7 @@ class TestWithoutALab:
 
     def test_a_lab_of_that_name_is_not_taken(self, tmp_path):
         make_plan(tmp_path)
-        result = run("exec", "--name", "demo", "--", "true", status=1)
+        result = program("exec", "--name", "demo", "--", "true", status=1)
         assert "etcdlab exec --lab demo" in result.stderr
         assert LabDirectory.named("demo").exists()
 
