@@ -48,9 +48,17 @@ class Cluster:
         self._directory = directory
         self._plan = plan
         self._journal = journal
+        self._staged = trio.Event()
         context = _gateway_context(plan.tls) if plan.tls else None
         self.nodes = {
-            node.name: Node(node, rules=plan.restart, stop_s=plan.timeouts.stop_s, journal=journal, context=context)
+            node.name: Node(
+                node,
+                rules=plan.restart,
+                stop_s=plan.timeouts.stop_s,
+                journal=journal,
+                context=context,
+                staged=self._staged,
+            )
             for node in plan.nodes
         }
         self._lines = Broadcast[tuple[str, list[bytes]]](LOG_BACKLOG)
@@ -111,6 +119,7 @@ class Cluster:
         members = [node for node in self.nodes.values() if node.plan.member_id is not None]
         newcomers = [node for node in self.nodes.values() if node.plan.member_id is None]
         await boot.start_staged(members, stage_s=self._plan.timeouts.stage_s)
+        self._staged.set()
         await boot.wait_running(members)
         for node in newcomers:
             client = self.nodes[self._plan.voters[0].name].client

@@ -70,7 +70,9 @@ class Member:
         self.plan: NodePlan = msgspec.structs.replace(plan.nodes[0], argv=("/opt/etcd", "--name", "n1"))
         Path(self.plan.directory).mkdir(parents=True)
         self.journal = Journal(directory / "events.jsonl")
-        self.node = Node(self.plan, rules=rules, stop_s=STOP_S, journal=self.journal, context=None)
+        staged = trio.Event()
+        staged.set()
+        self.node = Node(self.plan, rules=rules, stop_s=STOP_S, journal=self.journal, context=None, staged=staged)
         self.processes: list[ScriptedProcess] = []
         self.spawn_error: OSError | None = None
         self.may_spawn = trio.Event()

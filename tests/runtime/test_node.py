@@ -45,6 +45,15 @@ class TestLife:
         assert member.kinds() == [EventKind.SPAWNED, EventKind.READY]
         assert member.events()[0].detail == {"pid": member.process.identity.pid}
 
+    async def test_nobody_asks_for_its_health_while_others_are_still_to_be_spawned(self, member, autojump_clock):
+        member.node._staged = staged = trio.Event()
+        member.node.start()
+        await member.settle()
+        member.process.healthy.set()
+        assert await member.settle() is NodeState.STARTING
+        staged.set()
+        assert await member.settle() is NodeState.RUNNING
+
     async def test_the_record_on_disk_names_the_process(self, member, autojump_clock):
         await member.start()
         record = ProcessRecord.of_living(Path(member.plan.directory))
