@@ -194,8 +194,8 @@ async def _ask(node: Node, call: api.Call) -> Any:
 
 
 async def _ask_patiently(node: Node, call: api.Call) -> Any:
-    """Ask one member until it answers: it may have no leader yet, or just be started again."""
-    while True:
+    """Ask one member until it answers or is down: it may have no leader yet, or just be started again."""
+    while node.state is not NodeState.FAILED:
         with trio.move_on_after(TRY_S):
             try:
                 return await _ask(node, call)
@@ -203,3 +203,4 @@ async def _ask_patiently(node: Node, call: api.Call) -> Any:
                 raise
             except CannotUndoError:
                 await trio.sleep(FAST_POLL_S)
+    raise CannotUndoError(f"{node.name} failed" + (f": {node.last_exit.detail}" if node.last_exit else ""))

@@ -46,8 +46,9 @@ class Watch:
         self._has_quorum = True
 
     def end(self) -> None:
-        """The cluster is about to be stopped: its end is no news."""
+        """The cluster is about to be stopped: its end is no news. What begins afterwards may count terms anew."""
         self._has_quorum = None
+        self._term = 0
 
     def wake(self) -> None:
         """Have a look at once."""

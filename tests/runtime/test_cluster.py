@@ -13,9 +13,10 @@ from etcdlab.errors import BootError, LabStateError, QuorumError, TimedOutError
 from etcdlab.etcd import api
 from etcdlab.model.event import EventKind
 from etcdlab.model.lifecycle import NodeState
+from etcdlab.model.reset import ResetOutcome
 from etcdlab.model.status import ClusterVerdict
 from etcdlab.prepare.labdir import LabDirectory
-from etcdlab.runtime import boot, measure, watch
+from etcdlab.runtime import boot, measure, reset, watch
 from etcdlab.runtime import node as nodes
 from etcdlab.runtime.cluster import Cluster
 from etcdlab.runtime.health import Measurement
@@ -226,6 +227,126 @@ class TestVerbs:
         assert status.verdict is ClusterVerdict.DEGRADED
         await ready.cluster.resume(["n3"])
         assert (await ready.cluster.status()).verdict is ClusterVerdict.HEALTHY
+
+
+class TestReset:
+    @pytest.fixture
+    def may_undo(self, monkeypatch) -> trio.Event:
+        """What is undone in place takes until this is set."""
+        event = trio.Event()
+
+        async def undo(plan, nodes) -> None:
+            await event.wait()
+
+        monkeypatch.setattr(reset, "undo", undo)
+        return event
+
+    @pytest.fixture
+    def cannot_undo(self, monkeypatch) -> None:
+        async def undo(plan, nodes) -> None:
+            raise reset.CannotUndoError("n2 was removed")
+
+        monkeypatch.setattr(reset, "undo", undo)
+
+    async def test_in_place_leaves_the_processes_alone_and_is_journaled(self, ready, may_undo, autojump_clock):
+        may_undo.set()
+        assert await ready.cluster.reset() == ResetOutcome(rebuilt=False)
+        assert len(ready.spawned) == 3
+        assert ready.kinds()[-1] == (EventKind.LAB_RESET, None)
+
+    async def test_meanwhile_the_verbs_are_refused(self, ready, may_undo, nursery, autojump_clock):
+        nursery.start_soon(ready.cluster.reset)
+        await trio.testing.wait_all_tasks_blocked()
+        for verb in ("start", "stop", "restart", "pause", "kill", "resume"):
+            force = {} if verb in ("start", "resume") else {"force": True}
+            more = {"signal": signal.SIGKILL} if verb == "kill" else {}
+            with pytest.raises(LabStateError, match="being reset"):
+                await getattr(ready.cluster, verb)(["n1"], **force, **more)
+        may_undo.set()
+        await trio.testing.wait_all_tasks_blocked()
+        await ready.cluster.stop(["n1"], force=False)
+
+    async def test_one_follows_another(self, ready, may_undo, autojump_clock):
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(ready.cluster.reset)
+            await trio.testing.wait_all_tasks_blocked()
+            may_undo.set()
+        assert [kind for kind, _ in ready.kinds()].count(EventKind.LAB_RESET) == 3
+
+    async def test_waits_for_the_boot(self, lab, cannot_undo, autojump_clock):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lambda: lab.cluster.boot(boot_s=60))
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(lab.cluster.reset)
+        assert lab.kinds().index((EventKind.LAB_READY, None)) == 6
+        assert lab.kinds()[-1] == (EventKind.LAB_RESET, None)
+
+    async def test_a_rebuild_begins_anew_with_empty_directories(self, ready, cannot_undo, autojump_clock):
+        data = Path(ready.cluster.plan.nodes[1].data_dir)
+        (data / "member" / "snap").mkdir(parents=True)
+        (data / "notes").touch()
+        ready.obeys = STUBBORN
+        await ready.cluster.pause(["n3"], force=False)
+        await ready.cluster.stop(["n2"], force=True)
+        began = trio.current_time()
+        assert await ready.cluster.reset() == ResetOutcome(rebuilt=True, why="n2 was removed")
+        assert trio.current_time() - began <= 2 * ready.cluster.plan.timeouts.stage_s
+        assert [path.name for path in data.iterdir()] == ["notes"]  # noqa: ASYNC240 - virtual time
+        assert [name for name, _ in ready.spawned[3:]] == ["n1", "n2", "n3"]
+        assert (await ready.cluster.status()).verdict is ClusterVerdict.HEALTHY
+        await trio.sleep(60)
+        assert not any("quorum" in kind.value for kind, _ in ready.kinds())
+
+    async def test_a_rebuild_does_not_wait_for_one_that_is_being_stopped(self, ready, cannot_undo, autojump_clock):
+        ready.obeys = STUBBORN
+        await ready.cluster.restart(["n2"], force=True)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lambda: ready.cluster.stop(["n2"], force=True))
+            await trio.testing.wait_all_tasks_blocked()
+            began = trio.current_time()
+            await ready.cluster.reset()
+        assert trio.current_time() - began <= 2 * ready.cluster.plan.timeouts.stage_s
+
+    async def test_a_learner_is_learned_anew(self, ready, cannot_undo, monkeypatch, autojump_clock):
+        node = ready.nodes["n3"]
+        learner = msgspec.structs.replace(node.plan, learner=True)
+        ready.cluster._learn_member_id(node, None)
+        node.replace_plan(learner)
+
+        async def add(client, peer_url, *, known) -> str:
+            await trio.lowlevel.checkpoint()
+            assert learner.member_id not in known
+            return "0000000000000003"
+
+        monkeypatch.setattr("etcdlab.runtime.cluster.add_learner", add)
+        await ready.cluster.reset()
+        assert ready.directory.load_plan().nodes[2].member_id == "0000000000000003"
+
+    async def test_a_rebuild_that_fails_says_so_and_the_lab_can_be_used(self, ready, cannot_undo, autojump_clock):
+        ready.sick.add("n2")
+        with pytest.raises(TimedOutError, match="not ready within 60 s: n2 is starting"):
+            await ready.cluster.reset()
+        ready.sick.clear()
+        await ready.cluster.reset()
+
+    async def test_the_end_of_the_lab_ends_it_and_leaves_nothing_running(self, ready, cannot_undo, autojump_clock):
+        ready.sick.add("n2")
+        async with trio.open_nursery() as nursery:
+
+            async def refused() -> None:
+                with pytest.raises(LabStateError, match="being stopped"):
+                    await ready.cluster.reset()
+
+            nursery.start_soon(refused)
+            nursery.start_soon(refused)  # which waits for the first
+            await trio.sleep(3)
+            ready.cluster.request_shutdown(purge=True)
+            await ready.cluster.stop_all(at_once=True)
+        count = len(ready.spawned)
+        await trio.sleep(1000)
+        assert len(ready.spawned) == count
+        assert {node.state for node in ready.nodes.values()} == {NodeState.STOPPED}
 
 
 class TestShutdown:
