@@ -98,6 +98,8 @@ def check(path, lines):
             assert json.loads(*lines)["openapi"] == "3.1.0"
         case "stop" | "start" | "kill" | "pause" | "resume" | "shutdown":
             assert json.loads(*lines) == {"version": 1}
+        case "reset":
+            assert json.loads(*lines) == {"rebuilt": False, "why": "", "version": 1}
         case _:
             pytest.fail(f"the README shows a path that is not checked here: {path}")
 
