@@ -38,3 +38,12 @@ class TestExamples:
     def test_shell(self):
         result = program("exec", "--profile", "fast", "--", "sh", str(EXAMPLES / "suite.sh"))
         assert result.stdout == "passed\n"
+
+    @pytest.mark.parametrize(
+        "words", [["go", "test", "etcd_test.go"], ["node", "--test", "etcd.test.mjs"]], ids=lambda words: words[0]
+    )
+    def test_other_languages(self, words):
+        if shutil.which(words[0]) is None:
+            pytest.skip(f"{words[0]} is not installed")
+        result = program("exec", "--profile", "fast", "--", *words[:-1], str(EXAMPLES / words[-1]))
+        assert result.returncode == 0, result.stdout

@@ -20,7 +20,7 @@ from etcdlab.cli import child, render
 from etcdlab.cli.completion import complete_lab
 from etcdlab.cli.env import identity_option
 from etcdlab.cli.topology import TopologyOptions, read, topology_options
-from etcdlab.cli.up import _installation_display
+from etcdlab.cli.up import installation_display
 from etcdlab.cli.verb import DURATION, Verb
 from etcdlab.errors import EtcdlabError, LabStateError, NotRunningError, UsageError
 from etcdlab.export.env import choose_identity, variables
@@ -206,7 +206,7 @@ def own_lab(
         owner_end=OwnerEnd.PURGE,
     )
     with contextlib.ExitStack() as stack:
-        watcher = lab_up.Watcher(on_event=lambda _: None, on_install=_installation_display(stack))
+        watcher = lab_up.Watcher(on_event=lambda _: None, on_install=installation_display(stack))
         started = lab_up.up(request, watcher, interpreter)
     lab = Lab(started.directory, started.daemon)
     try:

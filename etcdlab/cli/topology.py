@@ -28,7 +28,7 @@ def topology_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option("--etcd", metavar="VERSION|PATH", help="The etcd to run."),
         click.option("--no-tls", is_flag=True, help="Plain HTTP and no certificates."),
-        click.option("--name", metavar="NAME", help="The lab's name.  [default: default]"),
+        click.option("--name", metavar="NAME", help="The lab's name."),
         click.option("--profile", type=profiles, help="etcd's own ticks and fsync, or quick ones for tests."),
         click.option("--nodes", type=int, metavar="N", help="How many members.  [default: 3]"),
         click.argument("file", required=False, type=click.Path(path_type=Path)),

@@ -47,7 +47,7 @@ def up(
     keep: bool,
     **options: Unpack[TopologyOptions],
 ) -> Result:
-    """Start a lab and wait until it is ready: without FILE, three members with mutual TLS.
+    """Start a lab and wait until it is ready: without FILE, three members with mutual TLS, called "default".
 
     A lab that was stopped starts again as it was; one that runs is reported.
     """
@@ -64,7 +64,7 @@ def up(
         owner_end=OwnerEnd.STOP if foreground else OwnerEnd.STAY,
     )
     with contextlib.ExitStack() as stack:
-        watcher = Watcher(on_event=_tell, on_install=_installation_display(stack))
+        watcher = Watcher(on_event=_tell, on_install=installation_display(stack))
         started = lab_up.up(request, watcher, interpreter)
     if foreground and started.daemon is not None:
         return Result(view=_foreground(started, began), warnings=loaded.warnings)
@@ -105,7 +105,7 @@ def _foreground(started: Started, began: float) -> View:
     yield f"lab {started.status.lab} is stopped"
 
 
-def _installation_display(stack: contextlib.ExitStack) -> Callable[["Progress"], None]:
+def installation_display(stack: contextlib.ExitStack) -> Callable[["Progress"], None]:
     """Show an installation from when there is one: the display costs an import that most boots have no use for."""
     show: Callable[[Progress], None] | None = None
 
