@@ -36,13 +36,15 @@ class ExistingCluster:
 
 
 def existing_cluster(config: pytest.Config) -> ExistingCluster | None:
-    """The cluster that the settings name, if they name one."""
+    """The cluster that the settings name, if they name one. Raises pytest.UsageError."""
     endpoints = setting(config, "endpoints")
-    if endpoints is None:
-        return None
     files = {key: setting(config, key) for key in ("cacert", "cert", "key")}
-    if missing := [str(path) for path in files.values() if path is not None and not path.is_file()]:
-        raise pytest.UsageError(f"etcdlab: there is no file {', '.join(missing)}")
+    if endpoints is None:
+        if given := [key for key, path in files.items() if path is not None]:
+            raise pytest.UsageError(f"etcdlab: {given[0]} is for an existing cluster, and no endpoints are given")
+        return None
+    if (files["cert"] is None) != (files["key"] is None):
+        raise pytest.UsageError("etcdlab: a client certificate (cert) and its key (key) come together")
     return ExistingCluster(
         endpoints=tuple(url.strip() for url in endpoints.split(",")),
         ca_cert=_text(files["cacert"]),

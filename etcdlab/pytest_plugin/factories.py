@@ -6,7 +6,8 @@ from typing import Any, Literal
 import pytest
 
 from etcdlab.pytest_plugin.existing import WHY
-from etcdlab.pytest_plugin.session import Session
+from etcdlab.pytest_plugin.session import Session, told_plainly
+from etcdlab.pytest_plugin.shape import marked
 
 Scope = Literal["session", "package", "module", "class", "function"]
 
@@ -14,15 +15,18 @@ Scope = Literal["session", "package", "module", "class", "function"]
 def lab(*, scope: Scope = "session", name: str | None = None, **shape: Any) -> Callable[..., Any]:
     """A fixture that gives a pristine lab of this shape: topology, nodes, profile, tls, etcd, timeout.
 
-    What is not said here comes from the plugin's settings. `name` is the fixture's, by default the variable's.
+    What is not said here comes from the test's marker and the plugin's settings. A relative `topology` is relative to
+    pytest's root directory. `name` is the fixture's, by default the variable's.
     """
 
     @pytest.fixture(scope=scope, name=name)
-    def etcdlab_lab(_etcdlab: Session) -> Iterator[Any]:
+    def etcdlab_lab(request: pytest.FixtureRequest, _etcdlab: Session) -> Iterator[Any]:
         """A pristine lab, as declared with `etcdlab.pytest_plugin.factories.lab`."""
         if _etcdlab.existing is not None:
             pytest.skip(f"a lab of its own {WHY}")
-        with _etcdlab.leased(shape) as leased:
+        with told_plainly():
+            layers = [shape, *marked(request.node)]
+        with _etcdlab.leased(*layers) as leased:
             yield leased
 
     return etcdlab_lab

@@ -14,11 +14,12 @@ from etcdlab.pytest_plugin.settings import setting
 
 def sections(item: pytest.Item, error: BaseException | None, session: Session | None) -> Iterator[tuple[str, str]]:
     """Title and text of a section for each lab that the test used, and of one for the lab that did not come up."""
-    if isinstance(error, EtcdlabError) and (text := report.boot_section(error)):
+    refused = error.__context__ if isinstance(error, pytest.fail.Exception) else error
+    if isinstance(refused, EtcdlabError) and (text := report.boot_section(refused)):
         yield "etcdlab", text
     directory = setting(item.config, "bundle")
     for lab in _labs(item):
-        began = session.pool.began(lab) if session and session.pool.has(lab) else None
+        began = session.began(lab) if session else None
         text = report.section(lab, began)
         if directory is not None:
             text += "\n" + _bundle(item, lab, text, directory)

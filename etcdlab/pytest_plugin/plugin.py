@@ -1,23 +1,24 @@
 """The entry point: options, fixtures, and the section about the lab in a failed test's report."""
 
-import secrets
+import os
 import sys
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from etcdlab.pytest_plugin.existing import WHY, ExistingCluster
-from etcdlab.pytest_plugin.session import SHARED_LAB, LabFactory, Session
-from etcdlab.pytest_plugin.settings import add_options, setting
-from etcdlab.pytest_plugin.shape import resolve
+from etcdlab.errors import EtcdlabError
+from etcdlab.pytest_plugin.existing import WHY, ExistingCluster, existing_cluster
+from etcdlab.pytest_plugin.session import SHARED_LAB, LabFactory, Session, told_plainly
+from etcdlab.pytest_plugin.settings import add_options, check, setting
+from etcdlab.pytest_plugin.shape import MARKER, marked, resolve
 
 if TYPE_CHECKING:
     from etcdlab.lab import Lab
+    from etcdlab.pytest_plugin.pool import Pool
 
-MARKER: Final = "etcdlab"
 _SESSION: Final = pytest.StashKey[Session]()
-_SHARED: Final = pytest.StashKey["Lab"]()
+_SHARED: Final = pytest.StashKey["Pool"]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -26,11 +27,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the marker."""
+    """Declare the marker, and refuse settings that cannot be meant."""
     config.addinivalue_line(
         "markers",
         f"{MARKER}(nodes=…, profile=…, topology=…, tls=…, etcd=…, timeout=…): the lab that the `etcd` fixture gives.",
     )
+    check(config)
+    existing_cluster(config)
 
 
 @pytest.fixture(scope="session")
@@ -50,10 +53,8 @@ def etcd_cluster(_etcdlab: Session) -> "Iterator[Lab | ExistingCluster]":
     """
     if _etcdlab.existing is not None:
         yield _etcdlab.existing
-    elif _etcdlab.shared_lab is not None:
-        from etcdlab.lab import Lab
-
-        yield Lab.attach(_etcdlab.shared_lab)
+    elif _etcdlab.attached is not None:
+        yield _etcdlab.attached
     else:
         with _etcdlab.leased() as lab:
             yield lab
@@ -66,39 +67,39 @@ def etcd(request: pytest.FixtureRequest, _etcdlab: Session) -> "Iterator[Lab | E
     `@pytest.mark.etcdlab(nodes=5)` asks for a lab of that shape. With --etcdlab-shared or an existing cluster nothing
     is reset: keep to `etcd_prefix` then.
     """
-    marker = request.node.get_closest_marker(MARKER)
-    if marker is not None and marker.args:
-        raise pytest.UsageError(f"@pytest.mark.{MARKER} takes keywords only, as in {MARKER}(nodes=5)")
-    asked = dict(marker.kwargs) if marker else {}
+    with told_plainly():
+        asked = marked(request.node)
+        is_special = resolve(request.config, *asked) != resolve(request.config)
     if asked and _etcdlab.existing is not None:
         pytest.skip(f"a lab of its own {WHY}")
-    config = request.config
-    if resolve(config, asked) != resolve(config):
-        with _etcdlab.leased(asked) as lab:
+    if is_special:
+        with _etcdlab.leased(*asked) as lab:
             yield lab
         return
     cluster = request.getfixturevalue("etcd_cluster")
-    if _etcdlab.existing is not None or _etcdlab.shared_lab is not None or _etcdlab.is_shared:
+    if _etcdlab.existing is not None or _etcdlab.is_shared:
         yield cluster
-    elif _etcdlab.pool.is_kept(cluster):
+    elif _etcdlab.pool.is_usable(cluster):
+        with told_plainly():
+            _etcdlab.pool.pristine(cluster)
+        yield cluster
+    else:
         with _etcdlab.leased() as lab:
             yield lab
-    else:
-        yield _etcdlab.pool.pristine(cluster)
 
 
 @pytest.fixture
 def etcd_prefix() -> str:
     """A key prefix that no other test has, for clusters that are shared."""
-    return f"/test-{secrets.token_hex(8)}/"
+    return f"/test-{os.urandom(8).hex()}/"
 
 
 @pytest.fixture
-def etcd_cluster_factory(pytestconfig: pytest.Config, _etcdlab: Session) -> Iterator[LabFactory]:
+def etcd_cluster_factory(request: pytest.FixtureRequest, _etcdlab: Session) -> Iterator[LabFactory]:
     """Makes labs of this test's own: `etcd_cluster_factory(nodes=5)`. They are gone when the test is over."""
     if _etcdlab.existing is not None:
         pytest.skip(f"a lab of its own {WHY}")
-    factory = LabFactory(pytestconfig, _etcdlab.pool)
+    factory = LabFactory(request.node, _etcdlab.pool)
     yield factory
     for lab in factory.labs:
         _etcdlab.pool.discard(lab)
@@ -111,7 +112,7 @@ def etcd_cluster_factory(pytestconfig: pytest.Config, _etcdlab: Session) -> Iter
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Note where the labs are, for the report."""
     if (session := item.config.stash.get(_SESSION, None)) is not None:
-        session.pool.mark()
+        session.mark()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -137,13 +138,22 @@ def pytest_configure_node(node: Any) -> None:
     config = node.config
     if setting(config, "shared") and setting(config, "endpoints") is None:
         if _SHARED not in config.stash:
-            from etcdlab.pytest_plugin.pool import Pool
+            config.stash[_SHARED] = _pool_with_one(config)
+        node.workerinput[SHARED_LAB] = config.stash[_SHARED].labs[0].name
 
-            config.stash[_SHARED] = Pool(worker="shared", limit=1, keep=False).make(resolve(config))
-        node.workerinput[SHARED_LAB] = config.stash[_SHARED].name
+
+def _pool_with_one(config: pytest.Config) -> "Pool":
+    from etcdlab.pytest_plugin.pool import Pool
+
+    pool = Pool(worker="shared", limit=1, keep=False)
+    try:
+        pool.make(resolve(config))
+    except EtcdlabError as error:
+        raise pytest.UsageError(f"--etcdlab-shared: {error}\n{error.hint}".rstrip()) from None
+    return pool
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """End the lab that the workers shared."""
-    if (lab := config.stash.get(_SHARED, None)) is not None:
-        lab.down(purge=True)
+    if (pool := config.stash.get(_SHARED, None)) is not None:
+        pool.close()

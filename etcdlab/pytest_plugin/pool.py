@@ -6,7 +6,7 @@ import secrets
 from dataclasses import dataclass
 from typing import Final
 
-from etcdlab.history import Mark
+from etcdlab.errors import NotRunningError
 from etcdlab.lab import Lab
 from etcdlab.pytest_plugin.shape import Shape
 
@@ -18,7 +18,6 @@ class _Entry:
     is_leased: bool = True
     is_kept: bool = False
     used: int = 0
-    began: Mark | None = None
 
     @property
     def is_idle(self) -> bool:
@@ -38,12 +37,18 @@ class Pool:
         self._entries: list[_Entry] = []
         self._clock: Final = itertools.count(1)
 
+    @property
+    def labs(self) -> list[Lab]:
+        """All of them."""
+        return [entry.lab for entry in self._entries]
+
     def lease(self, shape: Shape) -> Lab:
         """A pristine lab of this shape, the caller's until it is given back. Raises what `Lab.up` does."""
-        for entry in self._entries:
-            if entry.shape == shape and entry.is_idle:
+        for entry in [entry for entry in self._entries if entry.shape == shape and entry.is_idle]:
+            if entry.lab.is_running():
                 entry.is_leased = True
                 return self.pristine(entry.lab)
+            self._close(entry)  # a test ended it
         idle = sorted((entry for entry in self._entries if entry.is_idle), key=lambda entry: entry.used)
         for entry in idle[: max(0, len(self._entries) - self._limit + 1)]:
             self._close(entry)
@@ -86,25 +91,16 @@ class Pool:
             self._entry(lab).is_kept = True
         return self._keep
 
-    def is_kept(self, lab: Lab) -> bool:
-        """Whether it is as a failed test left it."""
-        return self._entry(lab).is_kept
-
-    def mark(self) -> None:
-        """Note where all labs are: a test begins."""
-        for entry in self._entries:
-            entry.began = entry.lab.mark()
-
-    def began(self, lab: Lab) -> Mark | None:
-        """Where the lab was when the test began; None when it was not there yet."""
-        return self._entry(lab).began
+    def is_usable(self, lab: Lab) -> bool:
+        """Whether a test can have it: one that failed may have it kept as it left it, and any may have ended it."""
+        return not self._entry(lab).is_kept and lab.is_running()
 
     def close(self) -> None:
         """End all labs but those to be kept."""
         with contextlib.ExitStack() as stack:
             for entry in self._entries:
                 if not entry.is_kept:
-                    stack.callback(entry.lab.down, purge=True)
+                    stack.callback(_end, entry.lab)
         self._entries.clear()
 
     def has(self, lab: Lab) -> bool:
@@ -113,7 +109,12 @@ class Pool:
 
     def _close(self, entry: _Entry) -> None:
         self._entries.remove(entry)
-        entry.lab.down(purge=True)
+        _end(entry.lab)
 
     def _entry(self, lab: Lab) -> _Entry:
         return next(entry for entry in self._entries if entry.lab is lab)
+
+
+def _end(lab: Lab) -> None:
+    with contextlib.suppress(NotRunningError):  # a test has removed it
+        lab.down(purge=True)

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from etcdlab.errors import EtcdlabError
 from etcdlab.pytest_plugin.existing import ExistingCluster, existing_cluster
 from etcdlab.pytest_plugin.settings import setting
-from etcdlab.pytest_plugin.shape import resolve
+from etcdlab.pytest_plugin.shape import marked, resolve
 
 if TYPE_CHECKING:
+    from etcdlab.history import Mark
     from etcdlab.lab import Lab
     from etcdlab.model.topology import Topology
     from etcdlab.pytest_plugin.pool import Pool
@@ -21,17 +23,31 @@ SHARED_LAB: Final = "etcdlab_shared_lab"
 """The key under which the controller tells its xdist workers the name of the lab that they share."""
 
 
+@contextlib.contextmanager
+def told_plainly() -> Iterator[None]:
+    """A fixture that has no lab to give says why in a sentence: a traceback of this plugin tells nobody anything."""
+    try:
+        yield
+    except (EtcdlabError, pytest.UsageError) as error:
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
+
+
 class LabFactory:
     """Makes labs of one test's own; `labs` are those that it made."""
 
-    def __init__(self, config: pytest.Config, pool: "Pool") -> None:
-        self._config = config
+    def __init__(self, node: pytest.Item, pool: "Pool") -> None:
+        self._node = node
         self._pool = pool
         self.labs: list[Lab] = []
 
     def __call__(self, topology: "Topology | str | os.PathLike[str] | None" = None, **shape: Any) -> "Lab":
-        """Make a lab and wait until it is ready. Raises what `Lab.up` does."""
-        lab = self._pool.make(resolve(self._config, {"topology": topology, **shape}))
+        """Make a lab and wait until it is ready. Raises what `Lab.up` does, and pytest.UsageError."""
+        __tracebackhide__ = True
+        try:
+            said = {"topology": topology, **shape}
+            lab = self._pool.make(resolve(self._node.config, said, *marked(self._node)))
+        except (EtcdlabError, pytest.UsageError) as error:
+            raise error.with_traceback(None) from None  # the traceback ends at the test's own line
         self.labs.append(lab)
         return lab
 
@@ -52,16 +68,32 @@ class Session:
             keep=bool(setting(config, "keep")),
         )
 
-    @property
-    def shared_lab(self) -> str | None:
-        """The name of the lab that all xdist workers share, if they do."""
-        return self._input.get(SHARED_LAB)
+        self.attached: Lab | None = self._attach()
+        self._began: dict[Lab, Mark] = {}
+
+    def _attach(self) -> "Lab | None":
+        """The lab that all xdist workers share, if they do."""
+        from etcdlab.lab import Lab
+
+        return Lab.attach(self._input[SHARED_LAB]) if SHARED_LAB in self._input else None
 
     @contextlib.contextmanager
     def leased(self, *layers: Mapping[str, Any]) -> "Iterator[Lab]":
         """A pristine lab of the shape that `layers` and the settings ask for."""
-        lab = self.pool.lease(resolve(self._config, *layers))
+        with told_plainly():
+            lab = self.pool.lease(resolve(self._config, *layers))
         try:
             yield lab
         finally:
             self.pool.give_back(lab)
+
+    def mark(self) -> None:
+        """Note where all labs are: a test begins."""
+        self._began.clear()
+        for lab in (*self.pool.labs, *filter(None, [self.attached])):
+            with contextlib.suppress(EtcdlabError):  # a test has removed it
+                self._began[lab] = lab.mark()
+
+    def began(self, lab: "Lab") -> "Mark | None":
+        """Where the lab was when the test began; None when it was not there yet."""
+        return self._began.get(lab)

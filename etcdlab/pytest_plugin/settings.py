@@ -1,5 +1,6 @@
 """The plugin's settings, each as an option, an ini key and an environment variable; the first of them counts."""
 
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,15 +22,43 @@ _BOOLEANS: Final = {
     "off": False,
     "0": False,
 }
+_PROFILES: Final = ("fast", "realistic")
 
 
 def _boolean(text: str) -> bool:
+    if text.lower() not in _BOOLEANS:
+        raise ValueError("true or false")
     return _BOOLEANS[text.lower()]
 
 
-@dataclass(frozen=True, slots=True)
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise ValueError("a whole number from 1 on")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise ValueError("a number of seconds")
+    return value
+
+
+def _profile(text: str) -> str:
+    if text not in _PROFILES:
+        raise ValueError(" or ".join(_PROFILES))
+    return text
+
+
+@dataclass(frozen=True)
 class Setting:
-    """`--etcdlab-KEY`, `etcdlab_KEY`, `ETCDLAB_PYTEST_KEY`. `kind` reads its text; a boolean's option takes none."""
+    """`--etcdlab-KEY`, `etcdlab_KEY`, `ETCDLAB_PYTEST_KEY`.
+
+    `kind` reads its text, or raises ValueError with what the text should be; a boolean's option takes none.
+    """
 
     key: str
     metavar: str
@@ -39,12 +68,14 @@ class Setting:
 
 SETTINGS: Final = (
     Setting("topology", "FILE", "The topology of labs, a TOML file; without one, three members with mutual TLS."),
-    Setting("nodes", "N", "How many members a lab has.", int),
-    Setting("profile", "fast|realistic", "Quick ticks and no fsync, or etcd's own. Without a topology file: fast."),
+    Setting("nodes", "N", "How many members a lab has.", _count),
+    Setting(
+        "profile", "fast|realistic", "Quick ticks and no fsync, or etcd's own. Without a topology file: fast.", _profile
+    ),
     Setting("tls", "BOOL", "Mutual TLS (true, the default), or plain HTTP.", _boolean),
     Setting("etcd", "VERSION|PATH", "The etcd to run."),
-    Setting("timeout", "SECONDS", "How long a lab may take to come up.", float),
-    Setting("max_labs", "N", "How many labs may run at once before idle ones are closed. Default: 3.", int),
+    Setting("timeout", "SECONDS", "How long a lab may take to come up.", _seconds),
+    Setting("max_labs", "N", "How many labs may run at once before idle ones are closed. Default: 3.", _count),
     Setting("keep", "BOOL", "Leave the labs of failed tests running, for a look at them.", _boolean),
     Setting("shared", "BOOL", "One lab for all xdist workers, never reset: keep to `etcd_prefix`.", _boolean),
     Setting("bundle", "DIR", "Write an archive about its lab for each test that fails: logs, journal, plan, no keys."),
@@ -53,6 +84,7 @@ SETTINGS: Final = (
     Setting("cert", "FILE", "The client certificate for that cluster."),
     Setting("key", "FILE", "The client certificate's key."),
 )
+_FILES: Final = ("topology", "cacert", "cert", "key")
 _KINDS: Final = {setting.key: setting.kind for setting in SETTINGS}
 
 
@@ -70,25 +102,34 @@ def add_options(parser: pytest.Parser) -> None:
         parser.addini(key, setting.help, default=None)
 
 
+def check(config: pytest.Config) -> None:
+    """Raise pytest.UsageError for what is set and cannot be meant, before any test runs."""
+    for declared in SETTINGS:
+        setting(config, declared.key)
+
+
 def setting(config: pytest.Config, key: str) -> Any:
     """What was set, or None. Raises pytest.UsageError for what cannot be meant."""
+    here = config.invocation_params.dir
     given = config.getoption(f"etcdlab_{key}")
     if isinstance(given, bool):
         return given
     if given is not None:
-        return _read(key, given, f"--etcdlab-{key.replace('_', '-')}", Path.cwd())
+        return read(key, given, f"--etcdlab-{key.replace('_', '-')}", here)
     if written := config.getini(f"etcdlab_{key}"):
-        return _read(key, str(written), f"etcdlab_{key}", config.rootpath)
+        return read(key, str(written), f"etcdlab_{key}", config.rootpath)
     name = ENVIRONMENT_PREFIX + key.upper()
-    return _read(key, os.environ[name], name, Path.cwd()) if os.environ.get(name) else None
+    return read(key, os.environ[name], name, here) if os.environ.get(name) else None
 
 
-def _read(key: str, text: str, name: str, base: Path) -> Any:
-    """The value of `text`; a file is relative to where it was named: the shell's directory, or that of the ini file."""
-    kind = _KINDS[key]
+def read(key: str, text: str, name: str, base: Path) -> Any:
+    """The value of `text`, which was set as `name`; a path in it is relative to `base`. Raises pytest.UsageError."""
     try:
-        value = kind(text)
-    except (KeyError, ValueError):
-        wanted = "true or false" if kind is _boolean else "a number"
-        raise pytest.UsageError(f"{name}: {text!r} is not {wanted}") from None
-    return base / value if key in ("topology", "bundle", "cacert", "cert", "key") else value
+        value = _KINDS[key](text)
+    except ValueError as error:
+        raise pytest.UsageError(f"{name}: {text!r} is not {error}") from None
+    if key in _FILES and not (base / value).is_file():
+        raise pytest.UsageError(f"{name}: there is no file {base / value}")
+    if key == "etcd" and "/" in value:
+        return str(base / value)
+    return base / value if key in (*_FILES, "bundle") else value
