@@ -13,6 +13,8 @@ from etcdlab.model.topology import EtcdTable, Profile, Topology
 from tests.e2e.labs import running
 from tests.fake_lab import FakeLab
 
+pytest_plugins = ["pytester"]
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip, saying why, what needs an etcd that is not there."""

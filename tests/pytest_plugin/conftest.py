@@ -1,0 +1,75 @@
+"""Suites written by a test and run by a pytest of their own, in an ETCDLAB_HOME that must be empty afterwards."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+TIMEOUT_S = 60
+
+INI = """
+[pytest]
+addopts = -p no:cacheprovider
+asyncio_default_fixture_loop_scope = function
+"""
+
+
+class Suite:
+    """A suite: by default its labs have one member, so that each takes half a second."""
+
+    def __init__(self, pytester: pytest.Pytester, home: Path) -> None:
+        self.pytester = pytester
+        self.home = home
+        self.path = pytester.path
+        self.ini("etcdlab_nodes = 1")
+
+    def ini(self, *lines: str) -> None:
+        """Write the ini file anew, with these lines."""
+        (self.path / "pytest.ini").write_text("\n".join([INI.strip(), *lines, ""]))
+
+    def tests(self, source: str) -> None:
+        """The suite's only module of tests."""
+        self.pytester.makepyfile(test_it=source)
+
+    def run(self, *arguments: str, **outcomes: int) -> pytest.RunResult:
+        """Run it; its outcomes must be exactly these."""
+        result = self.pytester.runpytest_subprocess(*arguments, timeout=TIMEOUT_S)
+        assert result.parseoutcomes() == outcomes, result.outlines
+        return result
+
+    def refuse(self, *arguments: str) -> str:
+        """Run it; pytest must not begin. What it says."""
+        result = self.pytester.runpytest_subprocess(*arguments, timeout=TIMEOUT_S)
+        assert result.ret is pytest.ExitCode.USAGE_ERROR
+        assert "Traceback" not in result.stderr.str()
+        return result.stderr.str()
+
+    @contextmanager
+    def started(self, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
+        """Run it as a process in a group of its own, to be ended in some way; its output goes to the file `output`."""
+        command = [sys.executable, "-m", "pytest", *arguments]
+        with (
+            (self.path / "output").open("w") as output,
+            subprocess.Popen(
+                command, cwd=self.path, stdout=output, stderr=output, text=True, start_new_session=True
+            ) as process,
+        ):
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    def labs(self) -> list[str]:
+        """The names of the labs there are."""
+        return sorted(path.name for path in self.home.iterdir())
+
+
+@pytest.fixture
+def suite(pytester: pytest.Pytester, home: Path, monkeypatch: pytest.MonkeyPatch) -> Suite:
+    for name in [name for name in os.environ if name.startswith(("ETCDLAB_PYTEST_", "PYTEST_"))]:
+        monkeypatch.delenv(name)
+    return Suite(pytester, home)
