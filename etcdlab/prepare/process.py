@@ -8,14 +8,17 @@ import functools
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 import msgspec
 
 from etcdlab.prepare.labdir import replace_file
 
 RECORD: Final = "process.json"
+ANNOUNCEMENT: Final = "spawning.json"
+_Record = TypeVar("_Record", bound=msgspec.Struct)
 # Where proc(5)'s fields of stat are, counted from the state, which is its field 3.
 _STATE: Final = 0
 _UTIME: Final = 11
@@ -32,6 +35,18 @@ class ProcessIdentity(msgspec.Struct, frozen=True, kw_only=True):
     boot: str
 
 
+class Announcement(msgspec.Struct, frozen=True, kw_only=True):
+    """`spawning.json`: what is about to be started. No other process has its arguments: they name ports and data."""
+
+    argv: tuple[str, ...]
+    spawned_s: float
+    log_start: int
+
+    def save(self, directory: Path) -> None:
+        """Write it, atomically."""
+        replace_file(directory / ANNOUNCEMENT, msgspec.json.encode(self), durable=False)
+
+
 class ProcessRecord(msgspec.Struct, frozen=True, kw_only=True):
     """`process.json` in a member's directory: what it takes to find, end or adopt an incarnation.
 
@@ -43,17 +58,26 @@ class ProcessRecord(msgspec.Struct, frozen=True, kw_only=True):
     log_start: int
 
     def save(self, directory: Path) -> None:
-        """Write the record, atomically. A crash of the machine voids it anyway: `boot` is then another."""
+        """Write the record, atomically, in place of the announcement.
+
+        A crash of the machine voids it anyway: `boot` is then another.
+        """
         replace_file(directory / RECORD, msgspec.json.encode(self), durable=False)
+        (directory / ANNOUNCEMENT).unlink(missing_ok=True)
 
     @classmethod
     def of_living(cls, directory: Path) -> Self | None:
-        """The record of a process that still runs; None when there is none, or none that can be read."""
-        try:
-            record = msgspec.json.decode((directory / RECORD).read_bytes(), type=cls)
-        except (OSError, msgspec.DecodeError):
-            return None
-        return record if is_alive(record.identity) else None
+        """The record of a process that still runs; None when there is none, or none that can be read.
+
+        One that was announced and not recorded, since its daemon was killed between the two, is looked for.
+        """
+        record = _read(directory / RECORD, cls)
+        if record is not None and is_alive(record.identity):
+            return record
+        announced = _read(directory / ANNOUNCEMENT, Announcement)
+        if announced is not None and (identity := _find(announced.argv)):
+            return cls(identity=identity, spawned_s=announced.spawned_s, log_start=announced.log_start)
+        return None
 
 
 def identify(pid: int) -> ProcessIdentity | None:
@@ -119,6 +143,23 @@ def send_signal(identity: ProcessIdentity, number: signal.Signals) -> bool:
             os.kill(identity.pid, number)
             return True
     return False
+
+
+def _read(path: Path, kind: type[_Record]) -> _Record | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def _find(argv: Sequence[str]) -> ProcessIdentity | None:
+    """The process with this command line."""
+    import psutil
+
+    for process in psutil.process_iter(["cmdline"]):
+        if process.info["cmdline"] == list(argv):
+            return identify(process.pid)
+    return None
 
 
 def _stat(pid: int) -> list[bytes] | None:

@@ -32,12 +32,11 @@ class MemberProcess(Protocol):
 
 
 class ChildProcess:
-    """A process that this daemon started; its log lines begin at byte `log_start` of the log."""
+    """A process that this daemon started."""
 
-    def __init__(self, process: trio.Process, identity: ProcessIdentity, *, log_start: int) -> None:
+    def __init__(self, process: trio.Process, identity: ProcessIdentity) -> None:
         self._process = process
         self.identity = identity
-        self.log_start = log_start
 
     async def wait(self) -> int:
         """Wait for the end and reap it."""
@@ -71,7 +70,6 @@ async def spawn(argv: Sequence[str], *, env: Mapping[str, str], directory: Path,
     """Start a member with its output appended to `log`. Raises OSError when the binary cannot be run."""
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, LOG_MODE)
     try:
-        log_start = os.fstat(descriptor).st_size
         process = await trio.lowlevel.open_process(
             list(argv),
             stdin=subprocess.DEVNULL,
@@ -85,7 +83,7 @@ async def spawn(argv: Sequence[str], *, env: Mapping[str, str], directory: Path,
         os.close(descriptor)
     # An exited child is a zombie until waited for, and has no identity: any will do, since no signal can reach it.
     identity = identify(process.pid) or ProcessIdentity(pid=process.pid, start_time=0, boot="")
-    return ChildProcess(process, identity, log_start=log_start)
+    return ChildProcess(process, identity)
 
 
 def signal_member(process: MemberProcess, number: signal.Signals) -> None:

@@ -21,7 +21,7 @@ from etcdlab.model.lifecycle import NodeEvent, NodeState, next_state
 from etcdlab.model.plan import NodePlan
 from etcdlab.model.restart import History, RestartRules, judge
 from etcdlab.prepare import ports
-from etcdlab.prepare.process import ProcessRecord
+from etcdlab.prepare.process import Announcement, ProcessRecord
 from etcdlab.runtime.child import AdoptedProcess, MemberProcess, signal_member, spawn
 from etcdlab.runtime.health import wait_healthy
 from etcdlab.runtime.http import Endpoint
@@ -217,15 +217,26 @@ class Node:
             self._record = adopted
             self._journal.emit(EventKind.ADOPTED, self.name, pid=adopted.identity.pid)
             return AdoptedProcess(adopted.identity)
+        announcement = self._announce()
         child = await spawn(
             self.plan.argv, env=self.plan.env, directory=Path(self.plan.directory), log=Path(self.plan.log)
         )
-        self._record = ProcessRecord(identity=child.identity, spawned_s=time.monotonic(), log_start=child.log_start)
+        self._record = ProcessRecord(
+            identity=child.identity, spawned_s=announcement.spawned_s, log_start=announcement.log_start
+        )
         # Without its record (the disk is full) it runs all the same; only a later daemon could not adopt it.
         with contextlib.suppress(OSError):
             self._record.save(self._directory)
         self._journal.emit(EventKind.SPAWNED, self.name, pid=child.identity.pid)
         return child
+
+    def _announce(self) -> Announcement:
+        log = Path(self.plan.log)
+        log_start = log.stat().st_size if log.exists() else 0
+        announcement = Announcement(argv=self.plan.argv, spawned_s=time.monotonic(), log_start=log_start)
+        with contextlib.suppress(OSError):  # as with the record
+            announcement.save(self._directory)
+        return announcement
 
     async def _become_running(self) -> None:
         # Asked while others are still being spawned, the first ones slow those down: 0.1 s of nine members' boot.

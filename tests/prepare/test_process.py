@@ -12,7 +12,16 @@ import msgspec
 import pytest
 
 from etcdlab.prepare import process as module
-from etcdlab.prepare.process import RECORD, ProcessIdentity, ProcessRecord, identify, is_alive, send_signal
+from etcdlab.prepare.process import (
+    ANNOUNCEMENT,
+    RECORD,
+    Announcement,
+    ProcessIdentity,
+    ProcessRecord,
+    identify,
+    is_alive,
+    send_signal,
+)
 
 Child = subprocess.Popen[bytes]
 
@@ -138,6 +147,19 @@ def test_a_record_is_found_again_while_its_process_runs(child: Child, tmp_path: 
     assert (tmp_path / RECORD).stat().st_mode & 0o777 == 0o600
     make_zombie(child)
     assert ProcessRecord.of_living(tmp_path) is None
+
+
+def test_one_that_was_announced_and_not_recorded_is_looked_for(tmp_path: Path) -> None:
+    argv = (sys.executable, "-c", "import sys; print(flush=True); sys.stdin.read()", str(tmp_path))
+    Announcement(argv=argv, spawned_s=1.5, log_start=42).save(tmp_path)
+    assert ProcessRecord.of_living(tmp_path) is None
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()  # it runs what it was given
+        assert ProcessRecord.of_living(tmp_path) == record_of(identified(process))
+        record_of(identified(process)).save(tmp_path)
+        assert not (tmp_path / ANNOUNCEMENT).exists()
+        assert ProcessRecord.of_living(tmp_path) == record_of(identified(process))
 
 
 def test_a_record_of_an_earlier_boot_is_of_no_process(child: Child, tmp_path: Path) -> None:

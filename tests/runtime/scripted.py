@@ -34,7 +34,6 @@ class ScriptedProcess:
 
     def __init__(self, number: int, log: Path, *, obeys: frozenset[signal.Signals]) -> None:
         self.identity = ProcessIdentity(pid=1000 + number, start_time=0, boot="scripted")
-        self.log_start = log.stat().st_size if log.exists() else 0
         self.healthy = trio.Event()
         self.signals: list[signal.Signals] = []
         self.spawned_at = trio.current_time()
