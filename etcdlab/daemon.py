@@ -96,7 +96,9 @@ async def supervise(cluster: Cluster, reporter: Reporter, *, boot_s: float) -> b
         booted = await boot(cluster, reporter, boot_s=boot_s)
         if booted:
             await cluster.shutdown_requested.wait()
-        await cluster.stop_all(at_once=cluster.purge or not booted)
+        # A boot that failed leaves what was there before it: members that served without a daemon go on serving.
+        spare_adopted = not booted and not cluster.purge
+        await cluster.stop_all(at_once=cluster.purge or not booted, spare_adopted=spare_adopted)
         members.cancel_scope.cancel()
     return booted
 

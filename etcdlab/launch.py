@@ -11,7 +11,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from types import TracebackType
 from typing import Final, Self
 
@@ -35,7 +35,7 @@ POLL_S: Final = 0.01
 
 
 class Daemon:
-    """A daemon on its way up. A context manager: leave it with an error and the daemon and its members are gone."""
+    """A daemon on its way up. A context manager: leave it with an error, and it and the members it started are gone."""
 
     def __init__(
         self, interpreter: Interpreter, directory: LabDirectory, lock: int, *, owner_end: OwnerEnd, is_draft: bool
@@ -43,6 +43,7 @@ class Daemon:
         self._process, self._channel = interpreter.take()
         self._directory = directory
         self._owner_end = owner_end
+        self._found = living_members(directory)
         self._say(Hold(directory=str(directory.path), owner=os.getpid(), owner_end=owner_end, is_draft=is_draft), lock)
 
     def __enter__(self) -> Self:
@@ -119,7 +120,7 @@ class Daemon:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        end_members(self._directory, signal.SIGKILL, timeout_s=END_GRACE_S)
+        end_members(self._directory, signal.SIGKILL, timeout_s=END_GRACE_S, spared=self._found.values())
 
 
 def living_members(directory: LabDirectory) -> dict[str, ProcessRecord]:
@@ -132,12 +133,14 @@ def living_members(directory: LabDirectory) -> dict[str, ProcessRecord]:
     return found
 
 
-def end_members(directory: LabDirectory, number: signal.Signals, *, timeout_s: float) -> list[str]:
+def end_members(
+    directory: LabDirectory, number: signal.Signals, *, timeout_s: float, spared: Collection[ProcessRecord] = ()
+) -> list[str]:
     """End the members that a dead daemon left running; their names. One that stays for `timeout_s` is killed.
 
     SIGTERM goes to one after the other: a leader waits 5 s to hand over when all leave at once, and 1 s in turn.
     """
-    members = living_members(directory)
+    members = {name: record for name, record in living_members(directory).items() if record not in spared}
     if number is signal.SIGKILL:
         for record in members.values():
             send_signal(record.identity, number)

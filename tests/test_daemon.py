@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 
+import msgspec
 import pytest
 
 from etcdlab.control.client import Client
@@ -172,6 +173,30 @@ class TestDeath:
                 after = fake_lab.boot(second)
                 assert after.nodes[0].pid == before.nodes[0].pid
                 assert after.nodes[1].pid != before.nodes[1].pid
+
+    @pytest.mark.parametrize("way", ["fails", "is interrupted"])
+    def test_a_boot_that_comes_to_nothing_leaves_what_was_there_before(self, fake_lab, way):
+        with fake_lab.daemon() as first:
+            before = fake_lab.boot(first)
+            os.kill(pid_of(first), signal.SIGKILL)
+            first.wait()
+            os.kill(before.nodes[1].pid, signal.SIGKILL)
+            broken = msgspec.structs.replace(fake_lab.plan.nodes[1], argv=("/no/such/etcd",))
+            fake_lab.directory.save_plan(msgspec.structs.replace(fake_lab.plan, nodes=(fake_lab.plan.nodes[0], broken)))
+
+            def on_event(event):
+                if way == "is interrupted" and event.kind is EventKind.ADOPTED:
+                    raise KeyboardInterrupt
+
+            def boot():
+                with fake_lab.daemon() as second:
+                    second.boot(boot_s=30, on_event=on_event)
+
+            with pytest.raises(BootError if way == "fails" else KeyboardInterrupt):
+                boot()
+            assert not fake_lab.directory.is_running()
+            living = living_members(fake_lab.directory)
+            assert {name: record.identity.pid for name, record in living.items()} == {"n1": before.nodes[0].pid}
 
 
 def test_a_purging_one_discards_the_lab_when_its_owner_ends(fake_lab):

@@ -78,6 +78,11 @@ class Node:
             return None
         return time.monotonic() - self._record.spawned_s
 
+    @property
+    def is_adopted(self) -> bool:
+        """Whether it runs since before this daemon."""
+        return isinstance(self.process, AdoptedProcess)
+
     # What others ask for
 
     def start(self) -> None:
@@ -215,6 +220,8 @@ class Node:
     async def _process(self, adopted: ProcessRecord | None) -> MemberProcess:
         if adopted is not None:
             self._record = adopted
+            with contextlib.suppress(OSError):  # it may have been known by its announcement alone
+                adopted.save(self._directory)
             self._journal.emit(EventKind.ADOPTED, self.name, pid=adopted.identity.pid)
             return AdoptedProcess(adopted.identity)
         announcement = self._announce()

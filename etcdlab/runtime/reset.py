@@ -112,6 +112,8 @@ async def _clear(plan: Plan, voters: Sequence[Node], users: Sequence[str]) -> No
     other_alarms = [alarm.alarm for alarm in alarms.alarms if alarm.alarm != _NO_SPACE]
     if other_alarms:
         raise CannotUndoError(f"the alarm {other_alarms[0]} is raised")
+    if alarms.alarms and len(voters) < len(plan.nodes):
+        raise CannotUndoError("the database is full, and a learner's cannot be defragmented")
     await _spread(
         voters,
         [
@@ -142,7 +144,11 @@ def _strangers(plan: Plan, members: Sequence[api.Member]) -> list[api.Member]:
 
 async def _make_space(voters: Sequence[Node], alarms: Sequence[api.Alarm]) -> None:
     """Give free pages back to the system, since etcd counts them against the quota, then disarm."""
-    await _each(voters, lambda node: _ask(node, api.DEFRAGMENT))
+    sizes = [0]
+    # Only the member that was asked to compact has waited for its own to be done: the others are compared with it.
+    while max(sizes) >= 2 * min(sizes):
+        await _each(voters, lambda node: _ask(node, api.DEFRAGMENT))
+        sizes = [(await _ask(node, api.TELL_STATUS)).db_size for node in voters]
     await _spread(voters, [api.disarm(alarm) for alarm in alarms])
     [left] = await _spread(voters, [api.LIST_ALARMS])
     if left.alarms:
