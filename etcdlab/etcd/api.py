@@ -160,6 +160,7 @@ LIST_MEMBERS: Final = Call(MEMBER_LIST, MemberList, {"linearizable": True})
 """etcd 3.4 does not know the word and answers with what the member knows."""
 DELETE_ALL_KEYS: Final = Call("/v3/kv/deleterange", Answered, {"key": "AA==", "range_end": "AA=="})
 """From the least key, NUL, without an end (which is how NUL is read there); both in base64."""
+TELL_STATUS: Final = Call(STATUS, MemberStatus)
 DEFRAGMENT: Final = Call("/v3/maintenance/defragment", Answered)
 
 

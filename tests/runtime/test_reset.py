@@ -25,6 +25,7 @@ USERS, ROLES = "/v3/auth/user/list", "/v3/auth/role/list"
 LEASES, ALARMS = "/v3/lease/leases", "/v3/maintenance/alarm"
 MEMBERS, KEYS = "/v3/cluster/member/list", "/v3/kv/deleterange"
 COMPACT, DEFRAGMENT = "/v3/kv/compaction", "/v3/maintenance/defragment"
+STATUS = "/v3/maintenance/status"
 LISTS = [USERS] * 3 + [MEMBERS, ROLES, ALARMS, LEASES, KEYS]
 REVISION = 42
 
@@ -48,6 +49,11 @@ class Gateway:
         self.calls: list[tuple[str, str, dict[str, Any]]] = []
         self.answers: dict[str, Any] = {MEMBERS: {"members": [_listed(plan) for plan in self.plan.nodes]}}
         self.answers[KEYS] = {"header": {"revision": str(REVISION)}, "deleted": "3"}
+
+    def make_n2_a_learner(self) -> None:
+        first, second, third = self.plan.nodes
+        nodes = (first, msgspec.structs.replace(second, learner=True), third)
+        self.plan = msgspec.structs.replace(self.plan, nodes=nodes)
 
     async def undo(self) -> None:
         await undo(self.plan, self.nodes)
@@ -143,12 +149,15 @@ async def test_what_is_done_already_is_as_good(gateway, autojump_clock):
 async def test_a_full_database_is_emptied_before_its_alarm_is_cleared(gateway, autojump_clock):
     alarm = {"memberID": "2", "alarm": "NOSPACE"}
     gateway.answers[ALARMS] = [{"alarms": [alarm]}, {"alarms": [alarm]}, {}]
+    empty, full = {"dbSize": "20480"}, {"dbSize": "262144"}
+    # One had not compacted yet when it was first defragmented.
+    gateway.answers[STATUS] = [empty, full, empty, empty, empty, {"dbSize": "28672"}]
     await gateway.undo()
     assert gateway.made(COMPACT) == [{"revision": REVISION, "physical": True}]
-    assert len(gateway.made(DEFRAGMENT)) == 3
+    assert len(gateway.made(DEFRAGMENT)) == 6
     assert gateway.made(ALARMS)[1] == {"action": "DEACTIVATE", "memberID": 2, "alarm": "NOSPACE"}
     order = [target for target in gateway.targets() if target in (KEYS, COMPACT, DEFRAGMENT, ALARMS)]
-    assert order[-6:] == [COMPACT, *[DEFRAGMENT] * 3, ALARMS, ALARMS]
+    assert order[-9:] == [COMPACT, *[DEFRAGMENT] * 6, ALARMS, ALARMS]
 
 
 class TestNotInPlace:
@@ -162,9 +171,7 @@ class TestNotInPlace:
     )
     async def test_a_member_that_is_not_as_planned(self, gateway, changed, why, autojump_clock):
         if changed == {"isLearner": True}:  # it is the plan's learner that votes
-            plan = gateway.plan.nodes[1]
-            nodes = (gateway.plan.nodes[0], msgspec.structs.replace(plan, learner=True), gateway.plan.nodes[2])
-            gateway.plan = msgspec.structs.replace(gateway.plan, nodes=nodes)
+            gateway.make_n2_a_learner()
         else:
             listed = gateway.answers[MEMBERS]["members"]
             listed[1:2] = [] if changed is None else [_listed(gateway.plan.nodes[1], **changed)]
@@ -175,8 +182,15 @@ class TestNotInPlace:
         assert await gateway.why_not() == "the alarm CORRUPT is raised"
         assert COMPACT not in gateway.targets()
 
+    async def test_a_full_learner(self, gateway, autojump_clock):
+        gateway.make_n2_a_learner()
+        gateway.answers[MEMBERS]["members"][1]["isLearner"] = True
+        gateway.answers[ALARMS] = {"alarms": [{"memberID": "2", "alarm": "NOSPACE"}]}
+        assert "a learner's cannot be defragmented" in await gateway.why_not()
+
     async def test_an_alarm_that_comes_back(self, gateway, autojump_clock):
         gateway.answers[ALARMS] = {"alarms": [{"memberID": "2", "alarm": "NOSPACE"}]}
+        gateway.answers[STATUS] = {"dbSize": "20480"}
         assert await gateway.why_not() == "the alarm NOSPACE came back"
 
     @pytest.mark.parametrize(
