@@ -1,6 +1,6 @@
 """What a command returns: data for programs, a view for people, a status for the shell. Prints nothing."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,10 +32,12 @@ class Result:
     """The outcome of a command.
 
     `data` is the one JSON object that `--json` prints; `version` is put first if it has none. With `--json` the view
-    is not consumed, unless `data` is None: then the view is a stream of JSON lines by itself.
+    is not consumed, unless `data` is None: then the view is a stream of JSON lines by itself. `then` is what goes on
+    when all that has been printed.
     """
 
     view: View = ()
     data: Any = None
     exit_status: ExitStatus = ExitStatus.DONE
     warnings: tuple[str, ...] = field(default=())
+    then: Callable[[], None] | None = None

@@ -4,6 +4,7 @@ import contextlib
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Unpack
 
 import click
@@ -15,6 +16,7 @@ from etcdlab.cli.status_view import status_view
 from etcdlab.cli.topology import TopologyOptions, read, topology_options
 from etcdlab.cli.verb import DURATION, verb
 from etcdlab.interpreter import Interpreter
+from etcdlab.launch import Daemon
 from etcdlab.model.event import Event, EventKind
 from etcdlab.model.report import OwnerEnd
 from etcdlab.up import Outcome, Request, Started, Watcher
@@ -66,13 +68,16 @@ def up(
     with contextlib.ExitStack() as stack:
         watcher = Watcher(on_event=_tell, on_install=installation_display(stack))
         started = lab_up.up(request, watcher, interpreter)
-    if foreground and started.daemon is not None:
-        return Result(view=_foreground(started, began), warnings=loaded.warnings)
+    stay = started.daemon if foreground else None
+    if stay is not None:
+        # A signal that comes while the result is printed waits until it can be answered.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPERS)
     return Result(
         view=_view(started, began),
         data=started.status,
         exit_status=started.status.verdict.exit_status,
         warnings=loaded.warnings,
+        then=partial(_stay, stay, started.status.lab) if stay else None,
     )
 
 
@@ -87,14 +92,9 @@ def _view(started: Started, began: float) -> View:
     yield f"Stop it: etcdlab down --lab {name}"
 
 
-def _foreground(started: Started, began: float) -> View:
-    """The view of a lab in the foreground: Ctrl-C or SIGTERM stops it, and this process waits for that."""
-    assert started.daemon is not None
-    daemon = started.daemon
-    # A signal that comes while a line is printed waits until it can be answered.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPERS)
-    yield from _view(started, began)
-    yield "In the foreground: Ctrl-C stops the lab."
+def _stay(daemon: Daemon, lab: str) -> None:
+    """Wait for a lab in the foreground: Ctrl-C or SIGTERM stops it."""
+    render.message("In the foreground: Ctrl-C stops the lab.")
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPERS)
         daemon.wait()
@@ -102,7 +102,7 @@ def _foreground(started: Started, began: float) -> View:
         render.message("stopping …")
         daemon.stop()
         daemon.wait()
-    yield f"lab {started.status.lab} is stopped"
+    render.message(f"lab {lab} is stopped")
 
 
 def installation_display(stack: contextlib.ExitStack) -> Callable[["Progress"], None]:

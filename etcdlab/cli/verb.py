@@ -64,6 +64,9 @@ class Verb(click.Command):
                 gc.freeze()  # else the first collection walks all that was imported: 15 ms of an `up`
                 gc.enable()  # a view may go on for ever
                 render.render(result, as_json=as_json)
+                if result.then is not None:
+                    sys.stdout.flush()
+                    result.then()
                 ctx.exit(result.exit_status)
         except EtcdlabError as failure:
             render.error(failure, as_json=as_json)

@@ -160,25 +160,26 @@ class TestInterruption:
 class TestForeground:
     def test_ctrl_c_stops_the_lab(self, home):
         with started("--foreground") as process:
-            wait_line(process.stdout, "In the foreground")
+            wait_line(process.stderr, "In the foreground")
             assert run_json("status")["verdict"] == "healthy"
             process.send_signal(signal.SIGINT)
             output, messages = process.communicate(timeout=BOUND_S)
             assert process.returncode == 0, messages
-        assert "lab default is stopped" in output
+        assert "lab default is stopped" in messages
+        assert "lab default is ready" in output
         assert processes_of(home) == []
         assert LabDirectory.named("default").exists()
 
     def test_sigterm_stops_the_lab(self, home):
         with started("--foreground", "--nodes", "1") as process:
-            wait_line(process.stdout, "In the foreground")
+            wait_line(process.stderr, "In the foreground")
             process.terminate()
-            assert "is stopped" in process.communicate(timeout=BOUND_S)[0]
+            assert "is stopped" in process.communicate(timeout=BOUND_S)[1]
         assert processes_of(home) == []
 
     def test_its_death_stops_the_lab(self, home):
         with started("--foreground", "--nodes", "1") as process:
-            wait_line(process.stdout, "In the foreground")
+            wait_line(process.stderr, "In the foreground")
             process.kill()
             directory = LabDirectory.named("default")
             assert directory.wait_released(BOUND_S)
@@ -187,7 +188,14 @@ class TestForeground:
 
     def test_down_from_elsewhere_ends_it(self, home):
         with started("--foreground", "--nodes", "1") as process:
-            wait_line(process.stdout, "In the foreground")
+            wait_line(process.stderr, "In the foreground")
             run("down", "--purge")
-            assert "is stopped" in process.communicate(timeout=BOUND_S)[0]
+            assert "is stopped" in process.communicate(timeout=BOUND_S)[1]
             assert process.returncode == 0
+
+    def test_json_is_one_object_before_it_waits(self, home):
+        with started("--foreground", "--nodes", "1", "--json") as process:
+            wait_line(process.stderr, "In the foreground")
+            process.terminate()
+            data = json.loads(process.communicate(timeout=BOUND_S)[0])
+        assert (data["version"], data["verdict"]) == (1, "healthy")
