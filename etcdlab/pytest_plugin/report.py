@@ -3,7 +3,7 @@
 from typing import Final
 
 from etcdlab.errors import BootError, EtcdlabError
-from etcdlab.etcd.log import Level, render
+from etcdlab.etcd.log import Level, parse, render
 from etcdlab.history import Mark
 from etcdlab.lab import Lab, condition
 from etcdlab.model.event import Event, describe
@@ -20,10 +20,11 @@ def section(lab: Lab, since: Mark | None) -> str:
         return f"{error.message}"
 
 
-def boot_section(error: EtcdlabError) -> str:
+def boot_section(error: EtcdlabError, advice: str = "") -> str:
     """What to do about a lab that did not come up, and the last that the member said that is to blame."""
-    log_tail = error.log_tail if isinstance(error, BootError) else ()
-    return "\n".join(filter(None, [error.hint, *_part("log", list(log_tail))]))
+    tail = error.log_tail if isinstance(error, BootError) else ()
+    lines = [render(parse(line.encode())) for line in tail]
+    return "\n".join(filter(None, [error.hint, advice, *_part("log", lines)]))
 
 
 def _state(lab: Lab) -> list[str]:
