@@ -14,8 +14,9 @@ TIMEOUT_S = 60
 INI = """
 [pytest]
 addopts = -p no:cacheprovider
-asyncio_default_fixture_loop_scope = function
 """
+PLUGINS = "etcdlab.pytest_plugin.plugin,xdist.plugin"
+"""Those that suites are run with, unless they ask for all that are installed: half of pytest's start."""
 
 
 class Suite:
@@ -72,4 +73,13 @@ class Suite:
 def suite(pytester: pytest.Pytester, home: Path, monkeypatch: pytest.MonkeyPatch) -> Suite:
     for name in [name for name in os.environ if name.startswith(("ETCDLAB_PYTEST_", "PYTEST_"))]:
         monkeypatch.delenv(name)
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("PYTEST_PLUGINS", PLUGINS)
     return Suite(pytester, home)
+
+
+@pytest.fixture
+def all_plugins(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the suite run with the plugins that are installed, as pytest finds them."""
+    monkeypatch.delenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
+    monkeypatch.delenv("PYTEST_PLUGINS")
