@@ -72,6 +72,7 @@ class Cluster:
         self.purge = False
         self._whole = trio.Lock()  # held by what acts on all members as one: boot, reset, the end
         self._reset: trio.CancelScope | None = None
+        self._is_ending = False
 
     @property
     def plan(self) -> Plan:
@@ -146,8 +147,6 @@ class Cluster:
         """Have the daemon stop the lab and end; returns at once."""
         self.purge = self.purge or purge
         self.shutdown_requested.set()
-        if self._reset is not None:
-            self._reset.cancel()
 
     async def stop_all(self, *, at_once: bool, spare_adopted: bool = False) -> None:
         """Stop all members, or all but adopted ones: with SIGKILL if `at_once`, else followers first, the leader last.
@@ -155,7 +154,9 @@ class Cluster:
         A leader that goes first waits up to 5 s + 2 election timeouts to hand over to peers that are leaving too:
         7.0 s for three members, against 1.05 s in this order (etcd 3.5 server.go, TryTransferLeadershipOnShutdown).
         """
-        self.request_shutdown(purge=False)  # so that nothing is started from now on, whatever it was that ends the lab
+        self._is_ending = True  # also where nobody asked for it: a boot failed
+        if self._reset is not None:
+            self._reset.cancel()
         async with self._whole:
             self._watch.end()
             grace_s = 0.0 if at_once else None
@@ -180,7 +181,8 @@ class Cluster:
 
     async def start(self, names: Sequence[str]) -> None:
         """Start members; also leaves FAILED. Waits until they run, unless too few are up for a quorum."""
-        self._require_free()
+        self._require_no_end()
+        self._require_no_reset()
         nodes = [self.nodes[name] for name in names]
         for node in nodes:
             node.start()
@@ -191,7 +193,7 @@ class Cluster:
 
     async def stop(self, names: Sequence[str], *, force: bool) -> None:
         """Stop members. Raises QuorumError unless `force`."""
-        self._require_free()
+        self._require_no_reset()
         self._require_quorum("stopping", names, force=force)
         await self._stop([self.nodes[name] for name in names], grace_s=None)
         self._watch.wake()
@@ -199,26 +201,27 @@ class Cluster:
     async def restart(self, names: Sequence[str], *, force: bool) -> None:
         """Stop and start members, one after the other. Raises QuorumError unless `force`."""
         for name in names:
-            self._require_free()
+            self._require_no_end()
+            self._require_no_reset()
             self._require_quorum("restarting", [name], force=force)
             await self._stop([self.nodes[name]], grace_s=None)
             await self.start([name])
 
     async def kill(self, names: Sequence[str], *, signal: signal.Signals, force: bool) -> None:
         """Send a signal to members. Raises QuorumError unless `force`."""
-        self._require_free()
+        self._require_no_reset()
         self._require_quorum(f"sending {signal.name} to", names, force=force)
         self._signal(names, signal)
 
     async def pause(self, names: Sequence[str], *, force: bool) -> None:
         """Freeze members. Raises QuorumError unless `force`."""
-        self._require_free()
+        self._require_no_reset()
         self._require_quorum("pausing", names, force=force)
         self._signal(names, signal.SIGSTOP)
 
     async def resume(self, names: Sequence[str]) -> None:
         """Let paused members go on."""
-        self._require_free()
+        self._require_no_reset()
         self._signal(names, signal.SIGCONT)
 
     async def reset(self) -> ResetOutcome:
@@ -232,13 +235,13 @@ class Cluster:
         boot_s = self._plan.timeouts.boot_s
         with trio.move_on_after(boot_s) as scope:
             async with self._whole:
-                self._require_free()
+                self._require_no_end()
                 self._reset = scope
                 try:
                     return await self._make_pristine()
                 finally:
                     self._reset = None
-        self._require_free()
+        self._require_no_end()
         raise boot.boot_timeout(self.nodes, boot_s)
 
     async def _make_pristine(self) -> ResetOutcome:
@@ -312,10 +315,12 @@ class Cluster:
                 f"not running after {boot_s:g} s: {late}", hint="`etcdlab logs` shows what they wait for."
             ) from error
 
-    def _require_free(self) -> None:
-        """Raise LabStateError while the lab as a whole is being stopped or reset."""
-        if self.shutdown_requested.is_set():
+    def _require_no_end(self) -> None:
+        """Raise LabStateError once the lab is being stopped: what is started then would be left alone."""
+        if self._is_ending or self.shutdown_requested.is_set():
             raise LabStateError("the lab is being stopped", hint="`etcdlab up` starts it again when that is done.")
+
+    def _require_no_reset(self) -> None:
         if self._reset is not None:
             raise LabStateError("the lab is being reset", hint="Try again when that is done.")
 

@@ -7,14 +7,22 @@ import pytest
 
 from etcdlab.etcd.api import (
     UNAVAILABLE,
+    AlarmList,
+    Answered,
     GatewayError,
     Health,
+    LeaseList,
     MemberAdded,
     MemberList,
     MemberStatus,
+    RoleList,
+    UserList,
+    compact,
     decode,
+    disarm,
     hexadecimal,
     member_add_body,
+    revoke,
 )
 
 # grpc-gateway v1: etcd 3.4 and upstream's 3.5. v2 (etcd 3.6, and distributions' 3.5) adds blanks.
@@ -51,6 +59,20 @@ def test_a_learner_with_alarms() -> None:
     status = decode(200, body, MemberStatus)
     assert status.is_learner
     assert status.errors == ("memberID:7 alarm:NOSPACE ", "etcdserver: no leader")
+
+
+def test_what_a_reset_asks_for() -> None:
+    header = b'{"header":{"cluster_id":"1","revision":"42"}'
+    assert decode(200, header + b',"users":["root"]}', UserList).users == ("root",)
+    assert decode(200, header + b"}", RoleList).roles == ()
+    [lease] = decode(200, header + b',"leases":[{"ID":"7587878213372846601"}]}', LeaseList).leases
+    assert revoke(lease).body == {"ID": 7587878213372846601}
+    [alarm] = decode(
+        200, header + b',"alarms":[{"memberID":"6538733959279011669","alarm":"NOSPACE"}]}', AlarmList
+    ).alarms
+    assert disarm(alarm).body == {"action": "DEACTIVATE", "memberID": 6538733959279011669, "alarm": "NOSPACE"}
+    deleted = decode(200, header + b',"deleted":"3"}', Answered)
+    assert compact(deleted.header.revision, physical=True).body == {"revision": 42, "physical": True}
 
 
 def test_member_list_and_add() -> None:
