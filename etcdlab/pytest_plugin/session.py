@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import threading
+import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from etcdlab.pytest_plugin.pool import Pool
 
 MAX_LABS: Final = 3
+CONTROLLER_POLL_S: Final = 0.5
 SHARED_LAB: Final = "etcdlab_shared_lab"
 """The key under which the controller tells its xdist workers the name of the lab that they share."""
 
@@ -69,6 +72,8 @@ class Session:
         )
 
         self.attached: Lab | None = self._attach()
+        if self._input:
+            _end_with_controller()
         self._began: dict[Lab, Mark] = {}
 
     def _attach(self) -> "Lab | None":
@@ -97,3 +102,18 @@ class Session:
     def began(self, lab: "Lab") -> "Mark | None":
         """Where the lab was when the test began; None when it was not there yet."""
         return self._began.get(lab)
+
+
+def _end_with_controller() -> None:
+    """End this xdist worker soon after its controller was killed, and its labs with it.
+
+    By itself execnet lets a test that is running go on for up to 15 s, and its results would reach nobody.
+    """
+    controller = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == controller:
+            time.sleep(CONTROLLER_POLL_S)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="etcdlab: watch the controller").start()
