@@ -3,11 +3,14 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from tests.conftest import processes_of
 
 TIMEOUT_S = 60
 
@@ -50,19 +53,25 @@ class Suite:
         return result.stderr.str()
 
     @contextmanager
-    def started(self, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
-        """Run it as a process in a group of its own, to be ended in some way; its output goes to the file `output`."""
-        command = [sys.executable, "-m", "pytest", *arguments]
-        with (
-            (self.path / "output").open("w") as output,
-            subprocess.Popen(
-                command, cwd=self.path, stdout=output, stderr=output, text=True, start_new_session=True
-            ) as process,
-        ):
+    def started(self, *arguments: str, until: str) -> Iterator["subprocess.Popen[str]"]:
+        """Run it, in a process group of its own, until it prints `until` at the end of a line."""
+        command = [sys.executable, "-m", "pytest", "-s", *arguments]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        with subprocess.Popen(command, cwd=self.path, text=True, start_new_session=True, **pipes) as process:
             try:
+                assert process.stdout is not None
+                assert any(line.endswith(f"{until}\n") for line in process.stdout)
                 yield process
             finally:
                 process.kill()
+
+    def is_gone_within(self, seconds: float) -> bool:
+        """Whether there is no lab and no process of one any more, or only `seconds` from now."""
+        deadline = time.monotonic() + seconds
+        while processes_of(self.home) or any(self.home.iterdir()):
+            if time.monotonic() > deadline:
+                return False
+        return True
 
     def labs(self) -> list[str]:
         """The names of the labs there are."""
