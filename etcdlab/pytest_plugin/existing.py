@@ -36,20 +36,15 @@ class ExistingCluster:
 
 
 def existing_cluster(config: pytest.Config) -> ExistingCluster | None:
-    """The cluster that the settings name, if they name one. Raises pytest.UsageError."""
+    """The cluster that the settings name, if they name one."""
     endpoints = setting(config, "endpoints")
-    files = {key: setting(config, key) for key in ("cacert", "cert", "key")}
     if endpoints is None:
-        if given := [key for key, path in files.items() if path is not None]:
-            raise pytest.UsageError(f"etcdlab: {given[0]} is for an existing cluster, and no endpoints are given")
         return None
-    if (files["cert"] is None) != (files["key"] is None):
-        raise pytest.UsageError("etcdlab: a client certificate (cert) and its key (key) come together")
     return ExistingCluster(
         endpoints=tuple(url.strip() for url in endpoints.split(",")),
-        ca_cert=_text(files["cacert"]),
-        client_cert=_text(files["cert"]),
-        client_key=_text(files["key"]),
+        ca_cert=_text(setting(config, "cacert")),
+        client_cert=_text(setting(config, "cert")),
+        client_key=_text(setting(config, "key")),
     )
 
 

@@ -1,13 +1,12 @@
 """Fixtures of one's own: `my_etcd = factories.lab(nodes=5, scope="module")` in a conftest.py."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
-from etcdlab.pytest_plugin.existing import WHY
-from etcdlab.pytest_plugin.session import Session, told_plainly
-from etcdlab.pytest_plugin.shape import marked
+if TYPE_CHECKING:
+    from etcdlab.pytest_plugin.session import Session
 
 Scope = Literal["session", "package", "module", "class", "function"]
 
@@ -20,13 +19,9 @@ def lab(*, scope: Scope = "session", name: str | None = None, **shape: Any) -> C
     """
 
     @pytest.fixture(scope=scope, name=name)
-    def etcdlab_lab(request: pytest.FixtureRequest, _etcdlab: Session) -> Iterator[Any]:
+    def etcdlab_lab(request: pytest.FixtureRequest, _etcdlab: "Session") -> Iterator[Any]:
         """A pristine lab, as declared with `etcdlab.pytest_plugin.factories.lab`."""
-        if _etcdlab.existing is not None:
-            pytest.skip(f"a lab of its own {WHY}")
-        with told_plainly():
-            layers = [shape, *marked(request.node)]
-        with _etcdlab.leased(*layers) as leased:
+        with _etcdlab.leased(shape, *_etcdlab.marked(request.node)) as leased:
             yield leased
 
     return etcdlab_lab

@@ -7,17 +7,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from etcdlab.errors import EtcdlabError
-from etcdlab.pytest_plugin.existing import WHY, ExistingCluster, existing_cluster
-from etcdlab.pytest_plugin.session import SHARED_LAB, LabFactory, Session, told_plainly
-from etcdlab.pytest_plugin.settings import add_options, check, setting
-from etcdlab.pytest_plugin.shape import MARKER, marked, resolve
+from etcdlab.pytest_plugin.settings import MARKER, add_options, check, setting
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what labs need is imported by the first fixture that is asked for: other suites do not pay for it
     from etcdlab.lab import Lab
+    from etcdlab.pytest_plugin.existing import ExistingCluster
     from etcdlab.pytest_plugin.pool import Pool
+    from etcdlab.pytest_plugin.session import LabFactory, Session
 
-_SESSION: Final = pytest.StashKey[Session]()
+_SESSION: Final = pytest.StashKey["Session"]()
 _SHARED: Final = pytest.StashKey["Pool"]()
 
 
@@ -33,11 +31,12 @@ def pytest_configure(config: pytest.Config) -> None:
         f"{MARKER}(nodes=…, profile=…, topology=…, tls=…, etcd=…, timeout=…): the lab that the `etcd` fixture gives.",
     )
     check(config)
-    existing_cluster(config)
 
 
 @pytest.fixture(scope="session")
-def _etcdlab(pytestconfig: pytest.Config) -> Iterator[Session]:
+def _etcdlab(pytestconfig: pytest.Config) -> "Iterator[Session]":
+    from etcdlab.pytest_plugin.session import Session
+
     session = pytestconfig.stash[_SESSION] = Session(pytestconfig)
     yield session
     session.pool.close()
@@ -45,47 +44,25 @@ def _etcdlab(pytestconfig: pytest.Config) -> Iterator[Session]:
 
 
 @pytest.fixture(scope="session")
-def etcd_cluster(_etcdlab: Session) -> "Iterator[Lab | ExistingCluster]":
+def etcd_cluster(_etcdlab: "Session") -> "Iterator[Lab | ExistingCluster]":
     """A real etcd cluster for the whole session, ready: three members with mutual TLS unless told otherwise.
 
     An `etcdlab.Lab`: endpoints, ca_cert, client_cert, client_key, member(name), stopped(name), wait_for_event(…), …
     Tests see what earlier tests left in it; use `etcd` to find it pristine.
     """
-    if _etcdlab.existing is not None:
-        yield _etcdlab.existing
-    elif _etcdlab.attached is not None:
-        yield _etcdlab.attached
-    else:
-        with _etcdlab.leased() as lab:
-            yield lab
+    with _etcdlab.cluster() as cluster:
+        yield cluster
 
 
 @pytest.fixture
-def etcd(request: pytest.FixtureRequest, _etcdlab: Session) -> "Iterator[Lab | ExistingCluster]":
+def etcd(request: pytest.FixtureRequest, _etcdlab: "Session") -> "Iterator[Lab | ExistingCluster]":
     """The session's etcd cluster, pristine: no keys, leases, users, roles, alarms, all members up.
 
     `@pytest.mark.etcdlab(nodes=5)` asks for a lab of that shape. With --etcdlab-shared or an existing cluster nothing
     is reset: keep to `etcd_prefix` then.
     """
-    with told_plainly():
-        asked = marked(request.node)
-        is_special = resolve(request.config, *asked) != resolve(request.config)
-    if asked and _etcdlab.existing is not None:
-        pytest.skip(f"a lab of its own {WHY}")
-    if is_special:
-        with _etcdlab.leased(*asked) as lab:
-            yield lab
-        return
-    cluster = request.getfixturevalue("etcd_cluster")
-    if _etcdlab.existing is not None or _etcdlab.is_shared:
+    with _etcdlab.pristine(request) as cluster:
         yield cluster
-    elif _etcdlab.pool.is_usable(cluster):
-        with told_plainly():
-            _etcdlab.pool.pristine(cluster)
-        yield cluster
-    else:
-        with _etcdlab.leased() as lab:
-            yield lab
 
 
 @pytest.fixture
@@ -95,14 +72,10 @@ def etcd_prefix() -> str:
 
 
 @pytest.fixture
-def etcd_cluster_factory(request: pytest.FixtureRequest, _etcdlab: Session) -> Iterator[LabFactory]:
+def etcd_cluster_factory(request: pytest.FixtureRequest, _etcdlab: "Session") -> "Iterator[LabFactory]":
     """Makes labs of this test's own: `etcd_cluster_factory(nodes=5)`. They are gone when the test is over."""
-    if _etcdlab.existing is not None:
-        pytest.skip(f"a lab of its own {WHY}")
-    factory = LabFactory(request.node, _etcdlab.pool)
-    yield factory
-    for lab in factory.labs:
-        _etcdlab.pool.discard(lab)
+    with _etcdlab.factory(request.node) as factory:
+        yield factory
 
 
 # The report of a failed test
@@ -137,13 +110,17 @@ def pytest_configure_node(node: Any) -> None:
     """With --etcdlab-shared, start the lab in the process that starts the workers, and tell them its name."""
     config = node.config
     if setting(config, "shared") and setting(config, "endpoints") is None:
+        from etcdlab.pytest_plugin.session import SHARED_LAB
+
         if _SHARED not in config.stash:
             config.stash[_SHARED] = _pool_with_one(config)
         node.workerinput[SHARED_LAB] = config.stash[_SHARED].labs[0].name
 
 
 def _pool_with_one(config: pytest.Config) -> "Pool":
+    from etcdlab.errors import EtcdlabError
     from etcdlab.pytest_plugin.pool import Pool
+    from etcdlab.pytest_plugin.shape import resolve
 
     pool = Pool(worker="shared", limit=1, keep=False)
     try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from etcdlab.errors import EtcdlabError
-from etcdlab.pytest_plugin.existing import ExistingCluster, existing_cluster
+from etcdlab.pytest_plugin.existing import WHY, ExistingCluster, existing_cluster
 from etcdlab.pytest_plugin.settings import setting
 from etcdlab.pytest_plugin.shape import marked, resolve
 
@@ -27,7 +27,7 @@ SHARED_LAB: Final = "etcdlab_shared_lab"
 
 
 @contextlib.contextmanager
-def told_plainly() -> Iterator[None]:
+def _told_plainly() -> Iterator[None]:
     """A fixture that has no lab to give says why in a sentence: a traceback of this plugin tells nobody anything."""
     try:
         yield
@@ -64,7 +64,7 @@ class Session:
         self._config = config
         self._input: Mapping[str, Any] = getattr(config, "workerinput", {})
         self.existing: ExistingCluster | None = existing_cluster(config)
-        self.is_shared = bool(setting(config, "shared"))
+        self._is_shared = bool(setting(config, "shared"))
         self.pool: Pool = Pool(
             worker=self._input.get("workerid", "main"),
             limit=setting(config, "max_labs") or MAX_LABS,
@@ -84,13 +84,60 @@ class Session:
 
     @contextlib.contextmanager
     def leased(self, *layers: Mapping[str, Any]) -> "Iterator[Lab]":
-        """A pristine lab of the shape that `layers` and the settings ask for."""
-        with told_plainly():
+        """A pristine lab of the shape that `layers` and the settings ask for. Skips if there is an existing cluster."""
+        if self.existing is not None:
+            pytest.skip(f"a lab of its own {WHY}")
+        with _told_plainly():
             lab = self.pool.lease(resolve(self._config, *layers))
         try:
             yield lab
         finally:
             self.pool.give_back(lab)
+
+    @contextlib.contextmanager
+    def cluster(self) -> "Iterator[Lab | ExistingCluster]":
+        """The cluster of the whole session, be it started, shared by workers, or there before."""
+        if (given := self.existing or self.attached) is not None:
+            yield given
+        else:
+            with self.leased() as lab:
+                yield lab
+
+    @contextlib.contextmanager
+    def pristine(self, request: pytest.FixtureRequest) -> "Iterator[Lab | ExistingCluster]":
+        """The session's cluster, pristine if it is this session's alone, or the lab that the test's markers ask for."""
+        layers = self.marked(request.node)
+        with _told_plainly():
+            is_special = resolve(self._config, *layers) != resolve(self._config)
+        if is_special or (layers and self.existing is not None):
+            with self.leased(*layers) as lab:
+                yield lab
+            return
+        cluster = request.getfixturevalue("etcd_cluster")
+        if self.existing is not None or self._is_shared:
+            yield cluster
+        elif self.pool.is_usable(cluster):
+            with _told_plainly():
+                self.pool.pristine(cluster)
+            yield cluster
+        else:
+            with self.leased() as lab:
+                yield lab
+
+    @contextlib.contextmanager
+    def factory(self, node: pytest.Item) -> Iterator[LabFactory]:
+        """Makes labs that are gone at the end of the block. Skips if there is an existing cluster."""
+        if self.existing is not None:
+            pytest.skip(f"a lab of its own {WHY}")
+        factory = LabFactory(node, self.pool)
+        yield factory
+        for lab in factory.labs:
+            self.pool.discard(lab)
+
+    def marked(self, node: pytest.Item | pytest.Collector) -> list[Mapping[str, Any]]:
+        """What the node's markers say of its lab, the closest first."""
+        with _told_plainly():
+            return marked(node)
 
     def mark(self) -> None:
         """Note where all labs are: a test begins."""

@@ -3,14 +3,15 @@
 import math
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import pytest
 
 ENVIRONMENT_PREFIX: Final = "ETCDLAB_PYTEST_"
 """Not ETCDLAB_ alone: under `etcdlab exec` that is where a suite finds the variables of another lab."""
+
+MARKER: Final = "etcdlab"
 
 _BOOLEANS: Final = {
     "true": True,
@@ -53,8 +54,7 @@ def _profile(text: str) -> str:
     return text
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(NamedTuple):  # no dataclass: that takes a millisecond of each pytest's start
     """`--etcdlab-KEY`, `etcdlab_KEY`, `ETCDLAB_PYTEST_KEY`.
 
     `kind` reads its text, or raises ValueError with what the text should be; a boolean's option takes none.
@@ -104,8 +104,12 @@ def add_options(parser: pytest.Parser) -> None:
 
 def check(config: pytest.Config) -> None:
     """Raise pytest.UsageError for what is set and cannot be meant, before any test runs."""
-    for declared in SETTINGS:
-        setting(config, declared.key)
+    values = {declared.key: setting(config, declared.key) for declared in SETTINGS}
+    files = [key for key in ("cacert", "cert", "key") if values[key] is not None]
+    if files and values["endpoints"] is None:
+        raise pytest.UsageError(f"etcdlab: {files[0]} is for an existing cluster, and no endpoints are given")
+    if ("cert" in files) != ("key" in files):
+        raise pytest.UsageError("etcdlab: a client certificate (cert) and its key (key) come together")
 
 
 def setting(config: pytest.Config, key: str) -> Any:

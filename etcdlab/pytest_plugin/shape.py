@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from etcdlab.pytest_plugin.settings import read, setting
+from etcdlab.pytest_plugin.settings import MARKER, read, setting
 
 if TYPE_CHECKING:
     from etcdlab.model.topology import Topology
@@ -30,7 +30,6 @@ class Shape:
 
 
 _KEYS: Final = tuple(field.name for field in fields(Shape))
-MARKER: Final = "etcdlab"
 
 
 def marked(node: pytest.Item | pytest.Collector) -> list[Mapping[str, Any]]:
