@@ -1,9 +1,12 @@
 """Tests on a cluster that was there before: they may connect, and nothing is done to it."""
 
+import sys
+
 import pytest
 
 from etcdlab.lab import Lab
 from etcdlab.pytest_plugin.existing import WHY
+from tests.cli.command import program
 
 pytestmark = pytest.mark.etcd
 
@@ -48,3 +51,22 @@ def test_what_only_connects_runs_and_nothing_is_wiped(suite):
         assert "mine" in lab.etcdctl("get", "", "--prefix", "--keys-only")
         assert "/test-" in lab.etcdctl("get", "", "--prefix", "--keys-only")
         assert suite.labs() == [lab.name]
+
+
+def test_under_etcdlab_exec_its_lab_is_another_until_it_is_named(suite):
+    suite.tests("""
+        import os
+
+        def test(etcd_cluster, request):
+            named = request.config.getoption("etcdlab_endpoints") is not None
+            assert (",".join(etcd_cluster.endpoints) == os.environ["ETCDLAB_ENDPOINTS"]) == named
+            if not named:
+                assert etcd_cluster.name != os.environ["ETCDLAB_LAB"]
+                etcd_cluster.etcdctl("put", "a", "1")
+    """)
+    named = " ".join(f'--etcdlab-{name.lower()}="$ETCDLAB_{name}"' for name in ("ENDPOINTS", "CACERT", "CERT", "KEY"))
+    script = f"{sys.executable} -m pytest && {sys.executable} -m pytest {named} && etcdctl get a"
+    result = program("exec", "--profile", "fast", "--nodes", "1", "--", "sh", "-c", script, cwd=suite.path)
+    assert result.stdout.count("1 passed") == 2
+    assert "1 passed" in result.stdout.splitlines()[-1]  # its lab has no key
+    assert suite.labs() == []

@@ -64,6 +64,13 @@ def test_a_lab_that_does_not_come_up_tells_what_to_do(suite):
         assert "no-such-flag" in section
 
 
+def test_a_lab_that_takes_too_long(suite):
+    suite.tests("def test(etcd): pass")
+    output = suite.run("--etcdlab-timeout", "0.01", errors=1).stdout.str()
+    assert re.search("ERROR at setup of test .*\n.*within 0.01 s", output)
+    assert suite.labs() == []
+
+
 def test_a_bundle_has_everything_but_keys(suite):
     suite.tests("""
         def test_it(etcd):

@@ -170,13 +170,13 @@ class TestRefused:
     def test_a_certificate_for_no_cluster(self, configure):
         config = configure("--etcdlab-cacert", "lab.toml")
         with pytest.raises(pytest.UsageError, match="cacert is for an existing cluster"):
-            existing_cluster(config)
+            check(config)
 
     @pytest.mark.parametrize("key", ["cert", "key"])
     def test_half_a_client(self, configure, key):
         config = configure("--etcdlab-endpoints", "https://127.0.0.1:1", f"--etcdlab-{key}", "lab.toml")
         with pytest.raises(pytest.UsageError, match="come together"):
-            existing_cluster(config)
+            check(config)
 
     def test_what_a_lab_does_not_have(self, configure):
         with pytest.raises(pytest.UsageError, match=r"no 'nods', only topology, nodes, .*; did you mean 'nodes'"):
