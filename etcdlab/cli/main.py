@@ -53,6 +53,17 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, and for a word that is no verb name the nearest one."""
+        if args[0] not in VERBS and not ctx.resilient_parsing:
+            import difflib  # 3 ms that only a slip pays
+
+            if close := difflib.get_close_matches(args[0], VERBS, n=1):
+                ctx.fail(f"there is no command {args[0]!r}; did you mean {close[0]!r}?")
+        return super().resolve_command(ctx, args)
+
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="etcdlab")

@@ -80,7 +80,8 @@ def warnings(topology: Topology) -> list[Problem]:
     if voters == 0 or voters % 2:
         return []
     tolerated = quorum.tolerated_failures(voters)
-    sentence = f"{voters} voting members survive {tolerated or 'no'} failure{'s'[: tolerated != 1]}, as {voters - 1} do"
+    survived = f"{tolerated or 'no'} failure{'s'[: tolerated != 1]}"
+    sentence = f"{voters} voting members survive {survived}, as {voters - 1} {'does' if voters == 2 else 'do'}"
     return [("node" if topology.node else "nodes", f"{sentence}: an even count adds cost and no safety")]
 
 

@@ -29,6 +29,11 @@ def leaves(group, path=()):
 ALL = {" ".join(path): (path, command) for path, command in leaves(etcdlab)}
 
 
+def test_a_verb_that_is_none_names_the_nearest():
+    assert "there is no command 'statsu'; did you mean 'status'?" in run("statsu", status=2).output
+    assert "No such command 'x'" in run("x", status=2).output
+
+
 @pytest.mark.parametrize(("path", "command"), list(ALL.values()), ids=list(ALL))
 def test_every_verb_has_help_and_an_example_of_itself(path, command):
     assert isinstance(command, Verb)

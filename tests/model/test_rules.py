@@ -136,7 +136,7 @@ def test_all_problems_are_reported_together():
 @pytest.mark.parametrize(
     ("topology", "words"),
     [
-        (Topology(nodes=2), "2 voting members survive no failures, as 1 do"),
+        (Topology(nodes=2), "2 voting members survive no failures, as 1 does"),
         (Topology(nodes=4), "4 voting members survive 1 failure, as 3 do"),
         (nodes({}, {}, {}, {}, {}, {}, {"learner": True}), "6 voting members survive 2 failures, as 5 do"),
     ],
