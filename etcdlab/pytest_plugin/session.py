@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from etcdlab.errors import EtcdlabError
+from etcdlab.history import Mark
+from etcdlab.lab import Lab
 from etcdlab.pytest_plugin.existing import WHY, ExistingCluster, existing_cluster
+from etcdlab.pytest_plugin.pool import Pool
 from etcdlab.pytest_plugin.settings import setting
 from etcdlab.pytest_plugin.shape import marked, resolve
 
 if TYPE_CHECKING:
-    from etcdlab.history import Mark
-    from etcdlab.lab import Lab
     from etcdlab.model.topology import Topology
-    from etcdlab.pytest_plugin.pool import Pool
 
 MAX_LABS: Final = 3
 CONTROLLER_POLL_S: Final = 0.5
@@ -38,12 +38,12 @@ def _told_plainly() -> Iterator[None]:
 class LabFactory:
     """Makes labs of one test's own; `labs` are those that it made."""
 
-    def __init__(self, node: pytest.Item, pool: "Pool") -> None:
+    def __init__(self, node: pytest.Item, pool: Pool) -> None:
         self._node = node
         self._pool = pool
         self.labs: list[Lab] = []
 
-    def __call__(self, topology: "Topology | str | os.PathLike[str] | None" = None, **shape: Any) -> "Lab":
+    def __call__(self, topology: "Topology | str | os.PathLike[str] | None" = None, **shape: Any) -> Lab:
         """Make a lab and wait until it is ready. Raises what `Lab.up` does, and pytest.UsageError."""
         __tracebackhide__ = True
         try:
@@ -59,31 +59,23 @@ class Session:
     """The plugin's state, from the first fixture that needs it."""
 
     def __init__(self, config: pytest.Config) -> None:
-        from etcdlab.pytest_plugin.pool import Pool  # a suite that asks for no lab does not pay for this import
-
         self._config = config
         self._input: Mapping[str, Any] = getattr(config, "workerinput", {})
-        self.existing: ExistingCluster | None = existing_cluster(config)
+        self.existing = existing_cluster(config)
         self._is_shared = bool(setting(config, "shared"))
-        self.pool: Pool = Pool(
+        self.pool = Pool(
             worker=self._input.get("workerid", "main"),
             limit=setting(config, "max_labs") or MAX_LABS,
             keep=bool(setting(config, "keep")),
         )
-
-        self.attached: Lab | None = self._attach()
+        # The lab that all xdist workers share, if they do.
+        self.attached = Lab.attach(self._input[SHARED_LAB]) if SHARED_LAB in self._input else None
+        self._began: dict[Lab, Mark] = {}
         if self._input:
             _end_with_controller()
-        self._began: dict[Lab, Mark] = {}
-
-    def _attach(self) -> "Lab | None":
-        """The lab that all xdist workers share, if they do."""
-        from etcdlab.lab import Lab
-
-        return Lab.attach(self._input[SHARED_LAB]) if SHARED_LAB in self._input else None
 
     @contextlib.contextmanager
-    def leased(self, *layers: Mapping[str, Any]) -> "Iterator[Lab]":
+    def leased(self, *layers: Mapping[str, Any]) -> Iterator[Lab]:
         """A pristine lab of the shape that `layers` and the settings ask for. Skips if there is an existing cluster."""
         if self.existing is not None:
             pytest.skip(f"a lab of its own {WHY}")
@@ -95,7 +87,7 @@ class Session:
             self.pool.give_back(lab)
 
     @contextlib.contextmanager
-    def cluster(self) -> "Iterator[Lab | ExistingCluster]":
+    def cluster(self) -> Iterator[Lab | ExistingCluster]:
         """The cluster of the whole session, be it started, shared by workers, or there before."""
         if (given := self.existing or self.attached) is not None:
             yield given
@@ -104,7 +96,7 @@ class Session:
                 yield lab
 
     @contextlib.contextmanager
-    def pristine(self, request: pytest.FixtureRequest) -> "Iterator[Lab | ExistingCluster]":
+    def pristine(self, request: pytest.FixtureRequest) -> Iterator[Lab | ExistingCluster]:
         """The session's cluster, pristine if it is this session's alone, or the lab that the test's markers ask for."""
         layers = self.marked(request.node)
         with _told_plainly():
@@ -146,7 +138,7 @@ class Session:
             with contextlib.suppress(EtcdlabError):  # a test has removed it
                 self._began[lab] = lab.mark()
 
-    def began(self, lab: "Lab") -> "Mark | None":
+    def began(self, lab: Lab) -> Mark | None:
         """Where the lab was when the test began; None when it was not there yet."""
         return self._began.get(lab)
 
