@@ -3,9 +3,8 @@
 import contextlib
 import gc
 import sys
-from typing import Final
 
-STARTS_A_LAB: Final = {"up", "exec"}
+STARTS_A_LAB = {"up", "exec"}
 """The verbs that most likely need a daemon."""
 
 

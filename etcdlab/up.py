@@ -153,7 +153,7 @@ def _clear(directory: LabDirectory) -> None:
 def _create(directory: LabDirectory, request: Request, watcher: Watcher, ports: Ports) -> Plan:
     """Decide the lab and write it down: directories, certificates, topology, and last the plan, which makes it one."""
     # Imported here, in 0.1 s, while the daemon's interpreter starts and imports what it needs.
-    from etcdlab.etcd.install import ensure
+    from etcdlab.etcd.ensure import ensure
     from etcdlab.pki import store
     from etcdlab.prepare.build import build
 

