@@ -27,6 +27,7 @@ POLL_S: Final = 0.1
 """How often files are looked at where there is no inotify."""
 
 _BLOCK: Final = 64 * 1024
+_READ: Final = 4 * _BLOCK
 _PROOF: Final = 256
 _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 
@@ -105,6 +106,8 @@ class Tail:
         self._file: BinaryIO | None = None
         self._rest = b""
         self._last = b""
+        self.is_behind = False
+        """Whether the last read left something, so that it is worthwhile to read again at once."""
         self._open()
         self.position = self._end = self._last_line_end()
 
@@ -144,7 +147,8 @@ class Tail:
         if self._file is None:
             return b""
         self._file.seek(self.position)
-        data = self._file.read(_BLOCK * 4) or b""
+        data = self._file.read(_READ) or b""
+        self.is_behind = len(data) == _READ
         self.position += len(data)
         self._last = data[-_PROOF:] or self._last
         return data
