@@ -334,7 +334,7 @@ class Cluster:
             raise QuorumError(
                 f"{action} {', '.join(names)} would leave {len(serving) - leaving} of {len(voters)} voting members, "
                 f"and a quorum is {quorum(len(voters))}: the cluster would stop serving",
-                hint="`--force` does it all the same.",
+                hint="`--force`, in Python `force=True`, does it all the same.",
             )
 
 

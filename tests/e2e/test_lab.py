@@ -168,8 +168,8 @@ class TestHandle:
         mark = shared_lab.mark()
         leader = shared_lab.leader()
         leader.kill()
-        event = shared_lab.wait_for_event("leader-changed", since=mark)
-        assert event.node != leader.name
+        # Who leads then is open: with these ticks one that was killed may be back in time to be elected again.
+        assert shared_lab.wait_for_event("leader-changed", since=mark).detail["term"] > 1
         assert shared_lab.wait_for_event(EventKind.READY, leader.name, since=mark).seq > 0
         assert shared_lab.wait_for_log(leader.name, "received signal|starting etcd server", since=mark)
         assert leader.wait_for_log(re.compile(r'"etcd-version"'), since=mark)
