@@ -334,16 +334,16 @@ class Lab:
             if not purge:
                 raise
             plan = None
-        was_up = self.is_running()
-        if was_up and plan is not None:
-            with contextlib.suppress(NotRunningError):  # it ended by itself meanwhile
-                Client(plan.socket, timeout_s=STATUS_TIMEOUT_S).shutdown(purge=purge)
-        timeout_s = STOP_TIMEOUT_S
-        if not self.directory.wait_released(timeout_s):
-            raise TimedOutError(
-                f"lab {self.name!r} has not stopped within {timeout_s:g} s",
-                hint=f"{self.directory.daemon_log} says what it waits for.",
-            )
+        with self.directory.watch_release() as wait_released:
+            was_up = self.is_running()
+            if was_up and plan is not None:
+                with contextlib.suppress(NotRunningError):  # it ended by itself meanwhile
+                    Client(plan.socket, timeout_s=STATUS_TIMEOUT_S).shutdown(purge=purge)
+            if not wait_released(STOP_TIMEOUT_S):
+                raise TimedOutError(
+                    f"lab {self.name!r} has not stopped within {STOP_TIMEOUT_S:g} s",
+                    hint=f"{self.directory.daemon_log} says what it waits for.",
+                )
         was_up |= bool(self._end_orphans(plan, purge=purge))
         if purge and self.directory.path.exists() and (lock := self.directory.acquire()) is not None:
             self.directory.purge(plan)

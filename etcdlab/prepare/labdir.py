@@ -11,7 +11,8 @@ import shutil
 import stat
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -144,20 +145,21 @@ class LabDirectory:
 
     def wait_released(self, timeout_s: float) -> bool:
         """Wait until no daemon holds this lab; False when `timeout_s` seconds were not enough."""
+        with self.watch_release() as wait:
+            return wait(timeout_s)
+
+    @contextlib.contextmanager
+    def watch_release(self) -> Iterator[Callable[[float], bool]]:
+        """Gives a `wait_released` for the daemon of now: one that purges takes the lock's file away before it ends."""
         try:
             descriptor = os.open(self.lock, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
-            return True
-
-        def wait() -> None:
-            fcntl.flock(descriptor, fcntl.LOCK_SH)
-            os.close(descriptor)  # here, since after a timeout this lock would come late and keep others out
-
-        # flock has no bound of its own, and the kernel wakes a waiter at once: so a thread waits, and we wait for it.
-        waiter = threading.Thread(target=wait, daemon=True)
-        waiter.start()
-        waiter.join(timeout_s)
-        return not waiter.is_alive()
+            yield lambda _: True
+            return
+        try:
+            yield partial(_wait_for_lock, descriptor)
+        finally:
+            os.close(descriptor)
 
     def purge(self, plan: Plan | None) -> None:
         """Remove the lab: its directory, and what it put elsewhere (data directories, a socket). Hold the lock."""
@@ -219,6 +221,20 @@ def replace_file(path: Path, content: bytes, *, durable: bool = True) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)  # noqa: PTH108
         raise
+
+
+def _wait_for_lock(descriptor: int, timeout_s: float) -> bool:
+    own = os.dup(descriptor)
+
+    def wait() -> None:
+        fcntl.flock(own, fcntl.LOCK_SH)
+        os.close(own)  # here, since after a timeout this lock would come late and keep others out
+
+    # flock has no bound of its own, and the kernel wakes a waiter at once: so a thread waits, and we wait for it.
+    waiter = threading.Thread(target=wait, daemon=True)
+    waiter.start()
+    waiter.join(timeout_s)
+    return not waiter.is_alive()
 
 
 def _is_held(descriptor: int) -> bool:

@@ -279,7 +279,8 @@ def running(home):
 
 
 def daemon_of(directory) -> psutil.Process:
-    (found,) = [child for child in psutil.Process().children() if lab_of(child.cmdline())]
+    children = [(child, lab_of(child.cmdline())) for child in psutil.Process().children()]
+    (found,) = [child for child, lab in children if lab is not None and lab.path == directory.path]
     return found
 
 

@@ -441,3 +441,14 @@ def test_another_users_directory_is_not_private(tmp_path: Path, monkeypatch: pyt
     another = os.geteuid() + 1
     monkeypatch.setattr(os, "geteuid", lambda: another)
     assert not is_private(tmp_path)
+
+
+def test_a_release_is_waited_for_though_the_lock_was_taken_away(directory):
+    """A daemon that purges moves the directory away, and holds its lock until it has removed everything."""
+    directory.path.mkdir(parents=True)
+    with held_by_another_process(directory) as process, directory.watch_release() as wait:
+        directory.lock.unlink()
+        assert directory.wait_released(0)
+        assert not wait(0.05)
+        process.kill()
+        assert wait(30)

@@ -20,7 +20,8 @@ AUTHORITY = AuthorityPlan(subject=Subject(CN="CA"), key=KeyType.ECDSA_P256, life
 FAKE = """#!{python} -I
 import os, shutil, sys
 from pathlib import Path
-Path({told!r}).write_text("\\n".join([*sys.argv[1:], *sorted(name for name in os.environ if "ETCD" in name)]))
+settings = sorted(name for name in os.environ if name.startswith("ETCDCTL"))
+Path({told!r}).write_text("\\n".join([*sys.argv[1:], *settings]))
 for flag in sys.argv[1:]:
     if flag.startswith(("--cert=", "--key=")):
         shutil.copy2(flag.partition("=")[2], {directory!r})
