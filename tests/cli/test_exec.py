@@ -118,7 +118,7 @@ class TestStatus:
         assert is_empty(home)
 
     def test_a_lab_that_fails_keeps_its_own_status(self, home):
-        program(*ONE, "--timeout", "50ms", "--", "true", status=6)
+        program(*ONE, "--timeout", "1ms", "--", "true", status=6)
         assert is_empty(home)
 
     def test_a_command_that_removes_the_lab_itself(self, home):
