@@ -3,10 +3,16 @@
 A port is held by a socket that is bound but does not listen. The kernel then refuses the port to anyone who binds it
 exclusively, as every chooser here does, but not to etcd, which (as all Go listeners) sets SO_REUSEADDR. So a
 reservation works across processes and users, and dies with the process that made it, with no file to go stale.
+
+A port that a topology names cannot be bound exclusively: connections in TIME_WAIT of a lab that just stopped would
+refuse its own port for a minute. Two labs could then both bind it. So with each port comes a name in the kernel, an
+abstract Unix socket, which only one process can have, and of which the kernel tells whose it is (unix(7)).
 """
 
+import contextlib
 import random
 import socket
+import struct
 import sys
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -49,7 +55,6 @@ class Ports:
 
     def claim(self, port: int) -> int:
         """Hold a port that the topology names. Raises PortTakenError naming the process that has it."""
-        # Not exclusively: connections in TIME_WAIT of a lab that just stopped would refuse its own port for a minute.
         match self._hold(port, exclusively=False):
             case None:
                 return port
@@ -67,20 +72,30 @@ class Ports:
     def _hold(self, port: int, *, exclusively: bool) -> OSError | None:
         """Bind the port until the block ends; the error when that cannot be."""
         held = socket.socket()
+        # Where a chosen port is not held (see below), there is no such name either.
+        name = socket.socket(socket.AF_UNIX) if sys.platform == "linux" else None
         try:
+            if name is not None:
+                name.bind(_name(port))
+                name.listen()
             if not exclusively:
                 held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             held.bind((LOOPBACK, port))
         except OSError as error:
-            held.close()
+            for one in filter(None, (held, name)):
+                one.close()
             return error
         self._taken.add(port)
-        if sys.platform == "linux":
+        if name is not None:
             held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self._sockets.append(held)
+            self._sockets += [held, name]
         else:
             held.close()  # elsewhere a bound socket would keep etcd out as well
         return None
+
+
+def _name(port: int) -> str:
+    return f"\0etcdlab-port-{port}"
 
 
 def _candidates() -> Iterator[int]:
@@ -107,10 +122,25 @@ def holder(port: int) -> str:
     """Who listens on a port, or else uses it, for a message: "etcd (pid 4711)", or why that cannot be told."""
     import psutil  # 25 ms that only this message needs
 
-    try:
+    with contextlib.suppress(psutil.Error):
         ends = [end for end in psutil.net_connections("tcp") if end.laddr and end.laddr.port == port and end.pid]
         for end in sorted(ends, key=lambda end: end.status != psutil.CONN_LISTEN):
             return f"{psutil.Process(end.pid).name()} (pid {end.pid})"
-    except psutil.Error:
-        pass
+    if pid := _reserver(port):
+        return f"another lab that is just being started (pid {pid})"
     return "another process (of another user, or in another container)"
+
+
+def _reserver(port: int) -> int | None:
+    """The process that has reserved a port."""
+    if sys.platform != "linux":
+        return None
+    with socket.socket(socket.AF_UNIX) as asker:
+        asker.setblocking(False)  # its queue is full when many have asked: then it stays unknown
+        try:
+            asker.connect(_name(port))
+            credentials = asker.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        except OSError:
+            return None
+    pid: int = struct.unpack("3i", credentials)[0]
+    return pid

@@ -136,6 +136,63 @@ def test_processes_that_choose_at_once_never_choose_the_same() -> None:
     assert len(together) == len(set(together)) == 120
 
 
+CLAIM = f"""
+import sys
+sys.path.insert(0, {str(Path(module.__file__).parents[2])!r})
+from etcdlab.errors import PortTakenError
+from etcdlab.prepare.ports import Ports
+with Ports() as ports:
+    print("ready", flush=True)
+    port = int(sys.stdin.readline())
+    try:
+        ports.claim(port)
+        print("won", flush=True)
+    except PortTakenError as error:
+        print(error, flush=True)
+    sys.stdin.readline()
+"""
+
+
+@linux_only
+def test_of_processes_that_claim_one_port_at_once_one_wins_and_is_named_to_the_others() -> None:
+    with Ports() as ports:
+        port = ports.choose()
+    with contextlib.ExitStack() as stack:
+        children = []
+        for _ in range(4):
+            child = stack.enter_context(
+                subprocess.Popen([sys.executable, "-c", CLAIM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            )
+            stack.callback(child.kill)
+            children.append(child)
+        for child in children:
+            assert child.stdout
+            assert child.stdout.readline() == "ready\n"
+        for child in children:
+            assert child.stdin
+            child.stdin.write(f"{port}\n")
+            child.stdin.flush()
+        said = {child.pid: child.stdout.readline().strip() for child in children if child.stdout}
+        [winner] = [pid for pid, word in said.items() if word == "won"]
+        reason = f"port {port} on 127.0.0.1 is taken by another lab that is just being started (pid {winner})"
+        assert sorted(said.values()) == [reason] * 3 + ["won"]
+        for child in children:
+            child.communicate("end\n")
+    with Ports() as ports:
+        assert ports.claim(port) == port
+
+
+@linux_only
+def test_a_port_that_one_lab_has_chosen_is_not_anothers_to_claim_nor_the_other_way_round() -> None:
+    with Ports() as ports:
+        chosen = ports.choose()
+        with pytest.raises(PortTakenError, match=rf"just being started \(pid {os.getpid()}\)"):
+            Ports().claim(chosen)
+    with Ports() as ports:
+        ports.claim(chosen)
+        assert Ports()._hold(chosen, exclusively=True) is not None
+
+
 @linux_only
 def test_a_reservation_dies_with_its_process() -> None:
     child = subprocess.run(
