@@ -13,6 +13,7 @@ from typing import Final
 
 import boot
 import logs
+import peers
 import report
 import rest
 import restart
@@ -31,7 +32,9 @@ ROWS: Final[Mapping[str, tuple[Callable[[Setting], Iterator[Figure]], str]]] = {
     "down": (stop.measure, "`down` and `down --purge`, beside the same etcds ended bare"),
     "suite": (suite.measure, "a suite's first fixture and its end, beside a fixture of the usual kind; `reset`"),
     "logs": (logs.measure, "following a log that grows, beside `tail -F`"),
+    "peers": (peers.measure, "pifpaf, honcho, supervisord and the recipe by hand, where installed: only when named"),
 }
+UNLESS_NAMED: Final = frozenset({"peers"})
 
 
 def main() -> int:
@@ -48,7 +51,7 @@ def main() -> int:
         )
         machine = report.machine()
         try:
-            for row in options.rows or ROWS:
+            for row in options.rows or [row for row in ROWS if row not in UNLESS_NAMED]:
                 for figure in ROWS[row][0](setting):
                     print(f"{row}: {figure.name}: {report.value(figure)}", file=sys.stderr)
                     figures.append(figure)
@@ -67,10 +70,10 @@ def arguments() -> argparse.Namespace:
     rows = "\n".join(f"  {name:8} {text}" for name, (_, text) in ROWS.items())
     parser = argparse.ArgumentParser(
         prog="scripts/bench",
-        description=f"Measure etcdlab. Rows, by default all:\n\n{rows}",
+        description=f"Measure etcdlab. Rows, by default all but peers:\n\n{rows}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("rows", nargs="*", choices=[[], *ROWS], metavar="ROW", help="(default: all)")
+    parser.add_argument("rows", nargs="*", choices=[[], *ROWS], metavar="ROW", help="(default: all but peers)")
     parser.add_argument("--runs", type=int, default=7, metavar="N", help="samples of each figure (default: 7)")
     parser.add_argument("--window", type=float, default=5, metavar="S", help="seconds of one CPU sample (default: 5)")
     parser.add_argument("--big", action="store_true", help="idle: 30 members too, which takes 1 GB of memory")

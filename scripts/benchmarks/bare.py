@@ -74,7 +74,7 @@ class BareCluster:
 
     def leader(self) -> NodePlan:
         """The one leader. Raises CannotMeasure when there is not exactly one."""
-        leaders = [node for node in self.nodes if b"\netcd_server_is_leader 1\n" in ask(node, "/metrics")]
+        leaders = [node for node in self.nodes if is_leader(node.metrics_port)]
         if len(leaders) != 1:
             raise CannotMeasure(f"the bare cluster has {len(leaders)} leaders")
         return leaders[0]
@@ -127,18 +127,23 @@ def wait_for(what: str, holds: Callable[[], bool]) -> None:
 
 def wait_healthy(node: NodePlan) -> None:
     """Wait until a member answers a linearizable read."""
-    wait_for(f"{node.name} is healthy (see {node.log})", lambda: is_healthy(node))
+    wait_for(f"{node.name} is healthy (see {node.log})", lambda: is_healthy(node.metrics_port))
 
 
-def is_healthy(node: NodePlan) -> bool:
-    """Whether a member answers a linearizable read."""
-    return b'"health":"true"' in ask(node, "/health")
+def is_healthy(port: int) -> bool:
+    """Whether the member with this plain HTTP port answers a linearizable read."""
+    return b'"health":"true"' in _ask(port, "/health")
 
 
-def ask(node: NodePlan, target: str) -> bytes:
-    """The answer of a member's metrics listener; nothing when there is none in time."""
+def is_leader(port: int) -> bool:
+    """Whether the member with this plain HTTP port leads."""
+    return b"\netcd_server_is_leader 1\n" in _ask(port, "/metrics")
+
+
+def _ask(port: int, target: str) -> bytes:
+    """What a member answers; nothing when it does not in time."""
     answer = b""
-    with contextlib.suppress(OSError), socket.create_connection((LOOPBACK, node.metrics_port), ANSWER_S) as connection:
+    with contextlib.suppress(OSError), socket.create_connection((LOOPBACK, port), ANSWER_S) as connection:
         connection.sendall(f"GET {target} HTTP/1.0\r\n\r\n".encode())
         while data := connection.recv(65536):
             answer += data

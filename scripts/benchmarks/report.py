@@ -5,6 +5,7 @@ import platform
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from math import inf
 from typing import Final
 
 import msgspec
@@ -16,7 +17,7 @@ from etcdlab.cli.result import Table
 from etcdlab.etcd import binaries
 
 JSON_VERSION: Final = 1
-DECIMALS: Final = {"s": 3, "ms": 1, "%": 2, "MB": 1, "lines/s": 0, "times": 2, "s/100k": 2}
+DECIMALS: Final = {"s": 3, "ms": 1, "%": 2, "MB": 1, "lines/s": 0, "times": 2, "s/100k": 2, "etcds": 0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +71,8 @@ def table(figures: Sequence[Figure], where: Machine, *, runs: int) -> str:
 
 def value(figure: Figure) -> str:
     """The figure's value with its unit, and its sign where it is a difference."""
-    return f"{figure.value:{'+' if figure.is_overhead else ''}.{DECIMALS[figure.unit]}f} {figure.unit}"
+    sign = "+" if figure.is_overhead else ""
+    return "never" if figure.value == inf else f"{figure.value:{sign}.{DECIMALS[figure.unit]}f} {figure.unit}"
 
 
 def encode(figures: Sequence[Figure], where: Machine, *, runs: int) -> bytes:
@@ -87,5 +89,5 @@ def encode(figures: Sequence[Figure], where: Machine, *, runs: int) -> bytes:
 
 
 def _samples(samples: Sequence[float], unit: str) -> str:
-    low, median, high = (f"{sample:.{DECIMALS[unit]}f}" for sample in spread(samples))
-    return f"{median} ({low} to {high})" if len(samples) > 1 else median
+    low, median, high = ("never" if sample == inf else f"{sample:.{DECIMALS[unit]}f}" for sample in spread(samples))
+    return f"{median} ({low} to {high})" if low != high else median

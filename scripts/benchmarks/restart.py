@@ -92,6 +92,6 @@ def _bare(cluster: BareCluster, wait_s: float) -> tuple[float, float]:
 
 
 def _healthy_again(node: NodePlan) -> float:
-    wait_for(f"{node.name} is gone", lambda: not is_healthy(node))
+    wait_for(f"{node.name} is gone", lambda: not is_healthy(node.metrics_port))
     wait_healthy(node)
     return time.monotonic()
