@@ -18,6 +18,7 @@ def main() -> None:
     """Serve until SIGTERM."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--listen-peer-urls", required=True)
     parser.add_argument("--metrics-port", type=int, required=True)
     parser.add_argument("--client-port", type=int, required=True)
     parser.add_argument("--cluster-id", required=True)

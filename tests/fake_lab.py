@@ -66,13 +66,14 @@ def _fake(node: NodePlan, plan: Plan, ports: Ports, more: tuple[str, ...]) -> No
     client, metrics = ports.choose(), ports.choose()
     arguments = {
         "--data-dir": node.data_dir,
+        "--listen-peer-urls": node.peer_url,
         "--client-port": client,
         "--metrics-port": metrics,
         "--cluster-id": plan.cluster_id,
         "--member-id": node.member_id,
         "--leader-id": plan.nodes[0].member_id,
     }
-    flags = [str(part) for pair in arguments.items() for part in pair]
+    flags = [f"{flag}={value}" for flag, value in arguments.items()]
     return msgspec.structs.replace(
         node,
         client_url=f"http://127.0.0.1:{client}",

@@ -49,6 +49,11 @@ def make_plan(
     return plan
 
 
+def member_argv(node: Path) -> tuple[str, str]:
+    """What tells a member whose directory is `node` from other processes."""
+    return f"--data-dir={node / 'data'}", "--listen-peer-urls=http://127.0.0.1:1"
+
+
 def _node(directory: LabDirectory, number: int, port: int, *, tls: bool, learner: bool) -> NodePlan:
     name = f"n{number}"
     scheme = "https" if tls else "http"

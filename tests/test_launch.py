@@ -15,6 +15,7 @@ from etcdlab.model.event import EventKind
 from etcdlab.prepare.labdir import LabDirectory
 from etcdlab.prepare.process import ProcessRecord, identify
 from tests.conftest import processes_of
+from tests.plans import member_argv
 from tests.test_daemon import pid_of
 
 
@@ -86,7 +87,9 @@ def orphans(home):
     processes = {}
     for name, code in (("n1", obeying), ("n2", ignoring), ("n3", obeying)):
         directory.node(name).mkdir(parents=True)
-        process = subprocess.Popen([sys.executable, "-Ic", code, str(directory.path)], stdout=subprocess.PIPE)
+        process = subprocess.Popen(
+            [sys.executable, "-Ic", code, *member_argv(directory.node(name))], stdout=subprocess.PIPE
+        )
         process.stdout.readline()
         ProcessRecord(identity=identify(process.pid), spawned_s=0, log_start=0).save(directory.node(name))
         processes[name] = process

@@ -22,7 +22,7 @@ from etcdlab.launch import end_members, living_members
 from etcdlab.model.plan import Plan
 from etcdlab.prepare.labdir import LabDirectory
 from etcdlab.prepare.ports import holder
-from etcdlab.prepare.process import ProcessRecord
+from etcdlab.prepare.process import ProcessRecord, data_directory
 from etcdlab.prepare.title import lab_of
 
 PURGED: Final = ".purged-*"
@@ -200,7 +200,7 @@ def _processes(home: Path) -> dict[int, tuple[str, Path]]:
         argv = process.info["cmdline"] or []
         if (directory := lab_of(argv)) and directory.path.parent == home:
             daemons[process.pid] = directory
-        elif (data := _data_directory(argv)) and data.is_relative_to(home):
+        elif (data := data_directory(argv)) and data.is_relative_to(home):
             etcds[process.pid], parents[process.pid] = data, process.info["ppid"]
     found = {pid: ("a daemon", lab.path) for pid, lab in daemons.items() if not lab.is_running()}
     # A child of a daemon that lives is that daemon's business: its record may just be being written.
@@ -208,14 +208,6 @@ def _processes(home: Path) -> dict[int, tuple[str, Path]]:
         pid: ("an etcd", data) for pid, data in etcds.items() if parents[pid] not in daemons or parents[pid] in found
     }
     return found
-
-
-def _data_directory(argv: list[str]) -> Path | None:
-    """Where a process with this command line keeps its data, if it is a member as etcdlab starts them."""
-    prefix = "--data-dir="
-    if not any(argument.startswith("--listen-peer-urls=") for argument in argv):
-        return None
-    return next((Path(argument.removeprefix(prefix)) for argument in argv if argument.startswith(prefix)), None)
 
 
 def _listening_ports() -> set[int]:

@@ -1,6 +1,7 @@
 """Which process is it: a pid with the start time and boot that make it unique, and signals that cannot go astray.
 
-Pids are reused; nothing here acts on a pid whose start time differs from the one recorded.
+Pids are reused; nothing here acts on a pid whose start time differs from the one recorded. And records can be wrong
+(copied along with a directory, restored from a backup): a process is a member only if its command line says so too.
 """
 
 import contextlib
@@ -8,7 +9,8 @@ import functools
 import os
 import signal
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
@@ -67,17 +69,35 @@ class ProcessRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of_living(cls, directory: Path) -> Self | None:
-        """The record of a process that still runs; None when there is none, or none that can be read.
+        """The record of this directory's member if it runs, else None.
 
-        One that was announced and not recorded, since its daemon was killed between the two, is looked for.
+        One that was announced and not recorded, since its daemon was killed between the two, is looked for; so is one
+        that has run before and has no record that can be read.
         """
         record = _read(directory / RECORD, cls)
-        if record is not None and is_alive(record.identity):
+        if record is not None and is_alive(record.identity) and is_member(record.identity.pid, directory):
             return record
         announced = _read(directory / ANNOUNCEMENT, Announcement)
-        if announced is not None and (identity := _find(announced.argv)):
+        if announced is not None and (identity := _find(lambda pid, argv: argv == list(announced.argv))):
             return cls(identity=identity, spawned_s=announced.spawned_s, log_start=announced.log_start)
+        is_lost = record is None and ((directory / RECORD).exists() or (directory / "data" / "member").exists())
+        if is_lost and (identity := _find(lambda pid, argv: is_member(pid, directory, argv))):
+            return cls(identity=identity, spawned_s=_began(identity.pid), log_start=0)
         return None
+
+
+def data_directory(argv: Sequence[str]) -> Path | None:
+    """Where a process with this command line keeps its data, if it is a member as etcdlab starts them."""
+    prefix = "--data-dir="
+    if not any(argument.startswith("--listen-peer-urls=") for argument in argv):
+        return None
+    return next((Path(argument.removeprefix(prefix)) for argument in argv if argument.startswith(prefix)), None)
+
+
+def is_member(pid: int, directory: Path, argv: Sequence[str] | None = None) -> bool:
+    """Whether a process is the member whose directory this is: started as one, with its data or its work in there."""
+    data = data_directory(_command_line(pid) if argv is None else argv)
+    return data is not None and (data.parent == directory or _works_in(pid, directory))
 
 
 def identify(pid: int) -> ProcessIdentity | None:
@@ -148,18 +168,58 @@ def send_signal(identity: ProcessIdentity, number: signal.Signals) -> bool:
 def _read(path: Path, kind: type[_Record]) -> _Record | None:
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 
-def _find(argv: Sequence[str]) -> ProcessIdentity | None:
-    """The process with this command line."""
+def _find(accept: Callable[[int, list[str]], bool]) -> ProcessIdentity | None:
+    """The process whose pid and command line are accepted."""
     import psutil
 
     for process in psutil.process_iter(["cmdline"]):
-        if process.info["cmdline"] == list(argv):
+        if accept(process.pid, process.info["cmdline"] or []):
             return identify(process.pid)
     return None
+
+
+def _command_line(pid: int) -> list[str]:
+    """A process's arguments; none when it is gone or not ours to see."""
+    if sys.platform == "linux":  # not psutil, whose import an `up` that adopts would wait for
+        try:
+            return [os.fsdecode(part) for part in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")]
+        except OSError:
+            return []
+    import psutil
+
+    try:
+        return psutil.Process(pid).cmdline()
+    except psutil.Error:
+        return []
+
+
+def _works_in(pid: int, directory: Path) -> bool:
+    """Whether this is the working directory of a process, by whatever path: it may have been moved since."""
+    try:
+        if sys.platform == "linux":
+            return Path(f"/proc/{pid}/cwd").samefile(directory)
+    except OSError:
+        return False
+    import psutil
+
+    try:
+        return directory.samefile(psutil.Process(pid).cwd())
+    except (OSError, psutil.Error):
+        return False
+
+
+def _began(pid: int) -> float:
+    """When a process was started, on the monotonic clock; now, if it has ended."""
+    import psutil
+
+    try:
+        return time.monotonic() - (time.time() - psutil.Process(pid).create_time())
+    except psutil.Error:
+        return time.monotonic()
 
 
 def _stat(pid: int) -> list[bytes] | None:

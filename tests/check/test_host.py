@@ -8,6 +8,7 @@ import pytest
 
 from etcdlab.check.host import check_listeners, check_modes
 from etcdlab.check.report import Aspect
+from etcdlab.prepare import process
 from etcdlab.prepare.labdir import LabDirectory
 from etcdlab.prepare.process import ProcessRecord, identify
 from tests.plans import make_plan
@@ -84,6 +85,7 @@ def listeners(directory, monkeypatch, *sockets):
     """The checks when n1 is this process and has these sockets."""
     record = ProcessRecord(identity=identify(os.getpid()), spawned_s=0, log_start=0)
     record.save(directory.node("n1"))
+    monkeypatch.setattr(process, "is_member", lambda pid, directory: pid == os.getpid())
     monkeypatch.setattr(psutil.Process, "net_connections", lambda self, kind: list(sockets))
     return {check.member: check for check in check_listeners(directory, directory.load_plan())}
 

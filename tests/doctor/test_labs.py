@@ -22,7 +22,7 @@ from etcdlab.prepare.labdir import LabDirectory
 from etcdlab.prepare.process import ProcessRecord, identify, is_alive
 from etcdlab.prepare.title import lab_of
 from etcdlab.up import Request, Watcher, up
-from tests.plans import make_plan
+from tests.plans import make_plan, member_argv
 
 SLEEP = "import sys, time; print(flush=True); time.sleep(60)"
 
@@ -209,7 +209,7 @@ def record(child: subprocess.Popen, node: Path, *, start_time: int | None = None
 
 def test_orphans_are_ended_by_their_record(home, process):
     make_plan(home)
-    member, reused, bystander = process(), process(), process()
+    member, reused, bystander = process(*member_argv(home / "demo" / "nodes" / "n1")), process(), process()
     record(member, home / "demo" / "nodes" / "n1")
     record(reused, home / "demo" / "nodes" / "n2", start_time=1)
     (found,) = wrong(home)
@@ -224,7 +224,7 @@ def test_orphans_are_ended_by_their_record(home, process):
 
 def test_orphans_are_spared_when_a_daemon_has_them_by_now(home, process):
     make_plan(home)
-    member = process()
+    member = process(*member_argv(home / "demo" / "nodes" / "n1"))
     record(member, home / "demo" / "nodes" / "n1")
     (found,) = wrong(home)
     lock = LabDirectory(home / "demo").acquire()
@@ -237,7 +237,7 @@ def test_orphans_are_spared_when_a_daemon_has_them_by_now(home, process):
 
 def test_orphans_of_a_lab_whose_plan_is_lost_are_found_too(home, process):
     make_plan(home)
-    record(process(), home / "demo" / "nodes" / "n1")
+    record(process(*member_argv(home / "demo" / "nodes" / "n1")), home / "demo" / "nodes" / "n1")
     (home / "demo" / "plan.json").write_text("{")
     unreadable, orphans = wrong(home)
     assert "cannot be read" in unreadable.what
@@ -245,12 +245,8 @@ def test_orphans_of_a_lab_whose_plan_is_lost_are_found_too(home, process):
     assert "etcdlab up" not in orphans.remedy
 
 
-def member_argv(data: Path) -> list[str]:
-    return [f"--data-dir={data}", "--listen-peer-urls=http://127.0.0.1:1"]
-
-
 def test_an_etcd_without_a_record_is_told_and_left_alone(home, process):
-    stray = process(*member_argv(home / "gone" / "nodes" / "n1" / "data"))
+    stray = process(*member_argv(home / "gone" / "nodes" / "n1"))
     process(*member_argv(home.parent / "elsewhere"))
     process(f"--data-dir={home / 'gone'}", "snapshot", "status")
     (found,) = wrong(home)
@@ -260,7 +256,7 @@ def test_an_etcd_without_a_record_is_told_and_left_alone(home, process):
 
 def test_a_recorded_etcd_is_no_stray(home, process):
     make_plan(home)
-    member = process(*member_argv(home / "demo" / "nodes" / "n1" / "data"))
+    member = process(*member_argv(home / "demo" / "nodes" / "n1"))
     record(member, home / "demo" / "nodes" / "n1")
     assert [found.topic for found in wrong(home)] == [Topic.LAB]
 

@@ -161,7 +161,9 @@ def test_of_processes_that_claim_one_port_at_once_one_wins_and_is_named_to_the_o
         children = []
         for _ in range(4):
             child = stack.enter_context(
-                subprocess.Popen([sys.executable, "-c", CLAIM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+                subprocess.Popen(
+                    [sys.executable, "-c", CLAIM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+                )
             )
             stack.callback(child.kill)
             children.append(child)

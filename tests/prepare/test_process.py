@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -22,14 +23,32 @@ from etcdlab.prepare.process import (
     is_alive,
     send_signal,
 )
+from tests.damage import damaged
+from tests.plans import member_argv
 
 Child = subprocess.Popen[bytes]
+WAIT = "import sys; print(flush=True); sys.stdin.read()"
 
 
 @pytest.fixture
 def child() -> Iterator[Child]:
     """A child that runs until its input ends."""
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        yield process
+        process.kill()
+
+
+@pytest.fixture
+def member(tmp_path: Path) -> Iterator[Child]:
+    """One with the command line of the member whose directory is `tmp_path`."""
+    yield from running_member(tmp_path)
+
+
+def running_member(node: Path, *more: str, cwd: Path | None = None) -> Iterator[Child]:
+    argv = [sys.executable, "-Sc", WAIT, *(more or member_argv(node))]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=cwd) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
         yield process
         process.kill()
 
@@ -139,18 +158,59 @@ def test_there_is_no_such_process() -> None:
     assert identify(2**22 + 1) is None
 
 
-def test_a_record_is_found_again_while_its_process_runs(child: Child, tmp_path: Path) -> None:
+def test_a_record_is_found_again_while_its_process_runs(member: Child, tmp_path: Path) -> None:
     assert ProcessRecord.of_living(tmp_path) is None
-    record = record_of(identified(child))
+    record = record_of(identified(member))
     record.save(tmp_path)
     assert ProcessRecord.of_living(tmp_path) == record
     assert (tmp_path / RECORD).stat().st_mode & 0o777 == 0o600
-    make_zombie(child)
+    make_zombie(member)
+    assert ProcessRecord.of_living(tmp_path) is None
+
+
+def test_a_record_of_a_process_that_is_no_member_is_not_believed(child: Child, tmp_path: Path) -> None:
+    """Not although pid, start time and boot are right."""
+    for pid in (child.pid, os.getpid(), 1):
+        identity = identify(pid)
+        assert identity is not None
+        record_of(identity).save(tmp_path)
+        assert ProcessRecord.of_living(tmp_path) is None
+
+
+def test_a_record_that_was_copied_from_another_member_is_not_believed(member: Child, tmp_path: Path) -> None:
+    copied = tmp_path / "n2"
+    copied.mkdir()
+    record_of(identified(member)).save(copied)
+    assert ProcessRecord.of_living(copied) is None
+
+
+def test_a_member_with_its_data_elsewhere_is_known_by_where_it_works(tmp_path: Path) -> None:
+    node = tmp_path / "n1"
+    node.mkdir()
+    with contextmanager(running_member)(node, *member_argv(Path("/elsewhere")), cwd=node) as process:
+        record_of(identified(process)).save(node)
+        assert ProcessRecord.of_living(node) == record_of(identified(process))
+        node = node.rename(tmp_path / "moved")
+        assert ProcessRecord.of_living(node) == record_of(identified(process))
+
+
+@pytest.mark.parametrize("lost", ["torn", "gone"])
+def test_a_member_whose_record_was_lost_is_looked_for(member: Child, tmp_path: Path, lost: str) -> None:
+    if lost == "torn":
+        (tmp_path / RECORD).write_bytes(b'{"identity":')
+    else:
+        assert ProcessRecord.of_living(tmp_path) is None, "one that never ran is not looked for"
+        (tmp_path / "data" / "member").mkdir(parents=True)
+    found = ProcessRecord.of_living(tmp_path)
+    assert found is not None
+    assert found.identity == identified(member)
+    assert time.monotonic() - 60 < found.spawned_s <= time.monotonic()
+    make_zombie(member)
     assert ProcessRecord.of_living(tmp_path) is None
 
 
 def test_one_that_was_announced_and_not_recorded_is_looked_for(tmp_path: Path) -> None:
-    argv = (sys.executable, "-c", "import sys; print(flush=True); sys.stdin.read()", str(tmp_path))
+    argv = (sys.executable, "-c", WAIT, *member_argv(tmp_path))
     Announcement(argv=argv, spawned_s=1.5, log_start=42).save(tmp_path)
     assert ProcessRecord.of_living(tmp_path) is None
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
@@ -162,17 +222,25 @@ def test_one_that_was_announced_and_not_recorded_is_looked_for(tmp_path: Path) -
         assert ProcessRecord.of_living(tmp_path) == record_of(identified(process))
 
 
-def test_a_record_of_an_earlier_boot_is_of_no_process(child: Child, tmp_path: Path) -> None:
-    record_of(msgspec.structs.replace(identified(child), boot="0" * 36)).save(tmp_path)
+def test_a_record_of_an_earlier_boot_is_of_no_process(member: Child, tmp_path: Path) -> None:
+    record_of(msgspec.structs.replace(identified(member), boot="0" * 36)).save(tmp_path)
     assert ProcessRecord.of_living(tmp_path) is None
 
 
-def test_a_torn_record_is_none(child: Child, tmp_path: Path) -> None:
-    record_of(identified(child)).save(tmp_path)
-    whole = (tmp_path / RECORD).read_bytes()
-    for content in (*(whole[:length] for length in range(len(whole))), b"\xff\xfe", b"[]", b'{"identity":{"pid":"x"}}'):
-        (tmp_path / RECORD).write_bytes(content)
+def test_damaged_records_are_of_no_process(member: Child, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut anywhere or with any byte flipped, and nothing is found instead: never another process."""
+    monkeypatch.setattr(module, "_find", lambda accept: None)
+    record = record_of(identified(member))
+    for save, path in (
+        (record.save, tmp_path / RECORD),
+        (Announcement(argv=("a",), spawned_s=1.5, log_start=42).save, tmp_path / ANNOUNCEMENT),
+    ):
+        save(tmp_path)
+        for content in damaged(path.read_bytes()):
+            path.write_bytes(content)
+            found = ProcessRecord.of_living(tmp_path)
+            assert found is None or found.identity == record.identity
+        path.unlink()
+        path.mkdir()
         assert ProcessRecord.of_living(tmp_path) is None
-    (tmp_path / RECORD).unlink()
-    (tmp_path / RECORD).mkdir()
-    assert ProcessRecord.of_living(tmp_path) is None
+        path.rmdir()
