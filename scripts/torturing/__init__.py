@@ -1,0 +1,1 @@
+"""Attacks on the supervisor, and what they must not cost."""

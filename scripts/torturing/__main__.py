@@ -1,0 +1,99 @@
+"""Attack a lab's supervisor while a client writes, and count what was lost.
+
+The attacks, their order and their delays follow from the seed alone. What they meet does not: the machine decides
+what a daemon is doing 100 ms after it began. So a replay strikes the same blows, and may have to be repeated.
+"""
+
+import argparse
+import os
+import secrets
+import shutil
+import sys
+import tempfile
+import time
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from etcdlab.model.topology import Profile
+from torturing import kills, report
+from torturing.attack import Attack, sequence
+from torturing.field import Field
+from torturing.siege import Siege
+from torturing.tally import Tally
+
+ATTACKS: Final[tuple[Attack, ...]] = (*kills.ATTACKS,)
+
+
+def main() -> int:
+    """Attack. 1 when anything was lost."""
+    options = arguments()
+    attacks = [attack for attack in ATTACKS if not options.attacks or attack.name in options.attacks]
+    tally = Tally()
+    print(f"seed {options.seed}", file=sys.stderr)
+    home = Path(tempfile.mkdtemp(prefix="etcdlab-torture-"))
+    os.environ["ETCDLAB_HOME"] = str(home)  # as the verbs have it
+    try:
+        besiege(options, attacks, tally, home)
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+    print(report.tables(tally, attacks))
+    if options.json is not None:
+        options.json.write_bytes(report.encode(tally, seed=options.seed, profile=options.profile))
+    if tally.findings:
+        print(f"\nThe same blows again: scripts/torture --seed {options.seed} {' '.join(sys.argv[1:])}")
+    return 1 if tally.findings else 0
+
+
+def besiege(options: argparse.Namespace, attacks: list[Attack], tally: Tally, home: Path) -> None:
+    """Strike until there were enough kills or strikes, or the time is over."""
+    field = Field(home, Profile(options.profile), tally)
+    siege = Siege(field, tally)
+    deadline = time.monotonic() + options.minutes * 60
+    try:
+        with field.writer:
+            for number, attack, chance in islice(sequence(attacks, options.seed), options.runs):
+                if sum(tally.kills.values()) >= options.kills or time.monotonic() > deadline:
+                    break
+                began, killed, lost = time.monotonic(), sum(tally.kills.values()), len(tally.findings)
+                went_on = siege.strike(number, attack, chance)
+                print(
+                    f"{number:4} {attack.name:20} {sum(tally.kills.values()) - killed} killed, "
+                    f"{len(tally.findings) - lost} lost, {time.monotonic() - began:4.1f} s; "
+                    f"{sum(tally.kills.values())} killed, {len(tally.findings)} lost so far",
+                    file=sys.stderr,
+                )
+                for finding in tally.findings[lost:]:
+                    print(f"     {finding.loss.value}: {finding.text}", file=sys.stderr)
+                if not went_on:
+                    break
+        siege.end(without_daemon=options.seed % 2 == 1)
+    finally:
+        if field.directory.path.exists():
+            if options.keep is not None:
+                shutil.copytree(field.directory.path, options.keep, ignore=shutil.ignore_patterns("*.sock", "pki"))
+            field.verbs.run("down", "--purge", "--all")
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    listed = "\n".join(f"  {attack.name:20} {attack.text}" for attack in ATTACKS)
+    parser = argparse.ArgumentParser(
+        prog="scripts/torture",
+        description=f"Attack a lab's supervisor while a client writes; nothing may be lost. Attacks:\n\n{listed}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    names = [attack.name for attack in ATTACKS]
+    parser.add_argument("attacks", nargs="*", choices=[[], *names], metavar="ATTACK", help="(default: all)")
+    parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), metavar="S", help="(default: a new one)")
+    parser.add_argument("--kills", type=int, default=100, metavar="N", help="daemons to kill (default: 100)")
+    parser.add_argument("--runs", type=int, metavar="N", help="strikes at most (default: no bound)")
+    parser.add_argument("--minutes", type=float, default=float("inf"), metavar="M", help="at most (default: no bound)")
+    parser.add_argument("--profile", choices=[profile.value for profile in Profile], default=Profile.FAST.value)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="the result for programs")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="copy a lab that did not come up to DIR")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+"""The journal as it grows, read by somebody who believes nothing: whole lines, numbers in order, no end untold."""
+
+from pathlib import Path
+
+from etcdlab.model.event import Event, EventKind, parse
+from torturing.tally import Loss, Tally
+
+_BEGINNINGS = (EventKind.SPAWNED, EventKind.ADOPTED)
+
+
+class Chronicle:
+    """Reads what is new and tells the tally what is wrong with it."""
+
+    def __init__(self, path: Path, tally: Tally) -> None:
+        self._path = path
+        self._tally = tally
+        self._offset = 0
+        self._sequence = 0
+        self.term = 0
+        self._running: dict[str, int] = {}
+
+    def news(self) -> list[Event]:
+        """The events since the last time. While the daemon may be writing, the last line may be one that is not whole
+        yet: it is left for the next time.
+        """
+        data = self._path.read_bytes()[self._offset :]
+        whole = data[: data.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        events = []
+        for line in whole.splitlines(keepends=True):
+            event = parse(line)
+            if event is None:
+                self._tally.lost(Loss.LINE, f"{line[:200]!r}")
+            else:
+                self._check(event)
+                events.append(event)
+        return events
+
+    def was_ended(self) -> None:
+        """The members were ended by `down`, which writes no journal where there is no daemon."""
+        self._running.clear()
+
+    def begins_anew(self) -> None:
+        """The members' data is discarded, and terms count from the beginning."""
+        self.term = 0
+
+    def _check(self, event: Event) -> None:
+        if event.seq != self._sequence + 1:
+            self._tally.lost(Loss.ORDER, f"{event.seq} after {self._sequence}")
+        self._sequence = event.seq
+        if event.kind is EventKind.LEADER_CHANGED:
+            term = int(event.detail["term"])
+            if term <= self.term:
+                self._tally.lost(Loss.EVENT, f"the leader of term {term} was told after that of term {self.term}")
+            self.term = term
+        elif event.node is not None:
+            self._check_life(event, event.node)
+
+    def _check_life(self, event: Event, node: str) -> None:
+        if event.kind in _BEGINNINGS:
+            pid = int(event.detail["pid"])
+            if (before := self._running.get(node)) not in (None, pid):
+                self._tally.lost(Loss.EVENT, f"{node} runs as {pid}, and the end of {before} was not told")
+            self._running[node] = pid
+        elif event.kind is EventKind.EXITED and self._running.pop(node, None) is None:
+            self._tally.lost(Loss.EVENT, f"{node} ended twice: {event.detail}")

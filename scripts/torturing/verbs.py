@@ -1,0 +1,84 @@
+"""etcdlab as its users run it: the command, in a home of its own."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from etcdlab.errors import ExitStatus
+from etcdlab.etcd.environment import clean
+from etcdlab.model.status import LabStatus
+from torturing.tally import Loss, Tally
+
+PATIENCE_S: Final = 120.0
+"""Seconds after which a verb counts as one that hangs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """How a verb ended."""
+
+    status: int
+    out: bytes
+    errors: str
+
+    @property
+    def lab(self) -> LabStatus:
+        """What `up --json` and `status --json` print."""
+        return msgspec.json.decode(self.out, type=LabStatus)
+
+
+class Running:
+    """A verb on its way."""
+
+    def __init__(self, words: tuple[str, ...], process: "subprocess.Popen[bytes]", tally: Tally) -> None:
+        self.pid: Final = process.pid
+        self._words = words
+        self._process = process
+        self._tally = tally
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self._process.kill()
+
+    def wait(self) -> Done:
+        """Wait for its end. However it was hit, it has a documented status and no traceback."""
+        try:
+            out, errors = self._process.communicate(timeout=PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            self._tally.lost(Loss.WORD, f"`{' '.join(self._words)}` hung for {PATIENCE_S:g} s")
+            self.kill()
+            out, errors = self._process.communicate()
+        done = Done(status=self._process.returncode, out=out, errors=errors.decode(errors="replace"))
+        if "Traceback" in done.errors or done.status not in (*ExitStatus, -9):
+            self._tally.lost(Loss.WORD, f"`{' '.join(self._words)}` ended with {done.status}: {done.errors}")
+        return done
+
+
+class Verbs:
+    """The `etcdlab` command with `home` for its labs."""
+
+    def __init__(self, home: Path, tally: Tally) -> None:
+        self._tally = tally
+        self._program = Path(sys.executable).with_name("etcdlab")
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("ETCDLAB_")}
+        self._environment = clean(inherited) | {"ETCDLAB_HOME": str(home)}
+
+    def start(self, *words: str | Path) -> Running:
+        """Start a verb."""
+        process = subprocess.Popen(
+            [self._program, *words],
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        return Running(tuple(map(str, words)), process, self._tally)
+
+    def run(self, *words: str | Path) -> Done:
+        """Run a verb."""
+        return self.start(*words).wait()
