@@ -110,7 +110,7 @@ class Field:
 
     @contextlib.contextmanager
     def meanwhile(self, act: Callable[[], object]) -> Iterator[None]:
-        """Ask something of the lab while the block runs: it may fail because the daemon is gone, and for nothing else."""
+        """Ask something of the lab while the block runs. That may fail since the daemon is gone, for nothing else."""
 
         def run() -> None:
             try:
