@@ -18,7 +18,8 @@ from etcdlab.model.report import OwnerEnd
 from etcdlab.model.status import LabStatus
 from etcdlab.model.topology import Topology
 from etcdlab.prepare import config
-from etcdlab.prepare.labdir import LabDirectory, all_labs, replace_file
+from etcdlab.prepare.files import replace_file
+from etcdlab.prepare.labdir import LabDirectory, all_labs
 from etcdlab.prepare.ports import Ports
 
 if TYPE_CHECKING:

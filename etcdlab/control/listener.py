@@ -5,23 +5,30 @@ import socket
 from pathlib import Path
 
 from etcdlab.errors import LabStateError
-from etcdlab.prepare.labdir import is_private
+from etcdlab.prepare.control_socket import is_private
 
 
 def bind(path: str) -> socket.socket:
     """A listening socket at `path`, mode 0600 from birth. Raises LabStateError.
 
-    The caller holds the lab's lock, so a socket file that is there belongs to a dead daemon and is replaced; the
-    directory has mode 0700. Call it before there are threads: the umask, which alone gives a socket its mode at
-    birth, is the whole process's. (A chmod afterwards leaves a moment in which anyone can connect.)
+    The caller holds the lab's lock, so a socket that is there belongs to a dead daemon and is replaced; anything else
+    there is somebody's, and is left. The directory has mode 0700. Call it before there are threads: the umask, which
+    alone gives a socket its mode at birth, is the whole process's. (A chmod afterwards leaves a moment in which anyone
+    can connect.)
     """
+    place = Path(path)
+    if place.exists() and not place.is_socket():
+        raise LabStateError(
+            f"{path}, where the control socket goes, is taken by something that is no socket",
+            hint="Move it away, then try again.",
+        )
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        parent = Path(path).parent
+        parent = place.parent
         parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not is_private(parent):
-            raise PermissionError(f"{parent} is not a directory of this user's alone")
-        Path(path).unlink(missing_ok=True)
+            raise PermissionError(f"{parent} is not a directory that this user can write and nobody else can enter")
+        place.unlink(missing_ok=True)
         umask = os.umask(0o177)
         try:
             listener.bind(path)

@@ -14,7 +14,8 @@ import psutil
 from etcdlab.doctor.finding import Finding, Level, Topic
 from etcdlab.errors import BinaryError, LabStateError
 from etcdlab.etcd.binaries import Origin, find
-from etcdlab.prepare.labdir import SOCKET_PATH_LIMIT, all_labs, runtime_directory
+from etcdlab.prepare.control_socket import SOCKET_PATH_LIMIT, runtime_directory
+from etcdlab.prepare.labdir import all_labs
 from etcdlab.prepare.ports import LOOPBACK, LOWEST, ephemeral_start
 
 FEW_PORTS: Final = 100

@@ -10,6 +10,7 @@ from etcdlab.model.certificate import PkiPlan
 from etcdlab.model.restart import RestartRules
 
 PLAN_VERSION = 1
+"""The format of `plan.json`: one more whenever an earlier etcdlab could not use what is written."""
 
 
 class IdentityPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,7 +70,10 @@ class TimeoutsPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """A lab, decided. `cluster_id` (16 hex digits) follows from the initial members' URLs and the token."""
+    """A lab, decided. `cluster_id` (16 hex digits) follows from the initial members' URLs and the token.
+
+    `made_by` is the version of etcdlab that decided it, for one that cannot read it any more.
+    """
 
     lab: str
     directory: str
@@ -85,6 +89,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     timeouts: TimeoutsPlan
     log_size: int
     log_count: int
+    made_by: str = ""
     version: int = PLAN_VERSION
 
     def select(self, names: Iterable[str]) -> tuple[NodePlan, ...]:

@@ -1,12 +1,12 @@
 """Topology to Plan: everything that is decided before anything runs. Creates nothing on disk."""
 
-import hashlib
 import secrets
 from pathlib import Path
 from typing import Final, Protocol
 
 import msgspec
 
+from etcdlab import __version__
 from etcdlab.etcd import flags, identity
 from etcdlab.etcd.binaries import Binary
 from etcdlab.model.certificate import PkiPlan
@@ -14,7 +14,8 @@ from etcdlab.model.plan import IdentityPlan, NodePlan, Plan, TimeoutsPlan, TlsPl
 from etcdlab.model.restart import RestartRules
 from etcdlab.model.topology import EtcdTable, NodeTable, Profile, Topology
 from etcdlab.pki import roles
-from etcdlab.prepare.labdir import SOCKET_PATH_LIMIT, LabDirectory, runtime_directory
+from etcdlab.prepare.control_socket import socket_path
+from etcdlab.prepare.labdir import LabDirectory
 from etcdlab.prepare.ports import LOOPBACK, Ports
 
 FAST_HEARTBEAT_MS: Final = 10
@@ -62,7 +63,7 @@ def build(topology: Topology, *, directory: LabDirectory, base: Path, ports: Por
     return Plan(
         lab=topology.name,
         directory=str(directory.path),
-        socket=_socket(directory),
+        socket=str(socket_path(directory.path)),
         token=token,
         cluster_id=identity.cluster_id(identity.member_id(place.peer_url, token) for place in voters),
         election_timeout_s=election_s,
@@ -86,6 +87,7 @@ def build(topology: Topology, *, directory: LabDirectory, base: Path, ports: Por
         ),
         log_size=int(topology.logs.size),
         log_count=topology.logs.count,
+        made_by=__version__,
     )
 
 
@@ -236,11 +238,3 @@ def _election_ms(etcd: EtcdTable) -> int:
     if isinstance(given, int):
         return given
     return FAST_ELECTION_MS if etcd.profile is Profile.FAST else DEFAULT_ELECTION_MS
-
-
-def _socket(directory: LabDirectory) -> str:
-    beside = directory.path / "control.sock"
-    if len(str(beside).encode()) <= SOCKET_PATH_LIMIT:
-        return str(beside)
-    digest = hashlib.sha256(str(directory.path).encode()).hexdigest()[:12]
-    return str(runtime_directory() / f"{digest}.sock")

@@ -5,10 +5,10 @@ that of a pid in a file.
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
-import stat
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -16,16 +16,12 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from etcdlab.errors import LabStateError, NotRunningError, UsageError
-from etcdlab.model.plan import PLAN_VERSION, Plan
+from etcdlab.model.plan import Plan
+from etcdlab.prepare import planfile
+from etcdlab.prepare.control_socket import socket_path
 
-SOCKET_PATH_LIMIT: Final = 100
-"""Bytes. `sun_path` holds 108 on Linux and 104 on macOS, with the final NUL."""
-SOCKET_NAME_LENGTH: Final = 32
-"""Bytes that a control socket's place in a runtime directory takes at most."""
-TEMPORARY: Final = Path("/tmp")
+_READ_ONLY: Final = (errno.EACCES, errno.EROFS)
 TRIES: Final = 100
 """How often a directory that is purged at the same time is made anew."""
 
@@ -37,34 +33,6 @@ def home() -> Path:
     import platformdirs  # 20 ms that a user of $ETCDLAB_HOME does not pay
 
     return platformdirs.user_state_path("etcdlab")
-
-
-def runtime_directory() -> Path:
-    """Where a control socket goes whose path in the lab's directory would be too long: short, and this user's alone.
-
-    Raises LabStateError when somebody else has taken the place.
-    """
-    user = os.geteuid()
-    for base in (os.environ.get("XDG_RUNTIME_DIR"), f"/run/user/{user}"):
-        if base and len(os.fsencode(base)) + SOCKET_NAME_LENGTH <= SOCKET_PATH_LIMIT and is_private(Path(base)):
-            return Path(base) / "etcdlab"
-    directory = TEMPORARY / f"etcdlab-{user}"
-    if os.path.lexists(directory) and not is_private(directory):
-        raise LabStateError(
-            f"{directory}, where the control socket would go, is not a directory of this user's alone",
-            hint="Remove it, or set XDG_RUNTIME_DIR to a directory that is, with mode 0700.",
-        )
-    return directory
-
-
-def is_private(path: Path) -> bool:
-    """Whether this is a directory (no link to one) that this user owns and can use, and nobody else can enter."""
-    try:
-        status = path.lstat()
-    except OSError:
-        return False
-    owned = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
-    return owned and not status.st_mode & 0o077 and os.access(path, os.W_OK | os.X_OK)
 
 
 class LabDirectory:
@@ -95,24 +63,26 @@ class LabDirectory:
         return self.plan.is_file()
 
     def is_running(self) -> bool:
-        """Whether a daemon (or a command that is about to start one) holds this lab."""
-        try:
-            descriptor = os.open(self.lock, os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
+        """Whether a daemon (or a command that is about to start one) holds this lab. Raises LabStateError."""
+        descriptor = self._look_at_lock()
+        if descriptor is None:
             return False
         try:
             return _is_held(descriptor)
         finally:
             os.close(descriptor)
 
-    def acquire(self) -> int | None:
-        """Hold this lab, making its directory (0700) if needed; the descriptor of the lock, or None if it is held.
+    def acquire(self, *, make: bool = True) -> int | None:
+        """Hold this lab: the descriptor of the lock, or None if it is held.
 
-        The lock lasts until every copy of the descriptor is closed: a daemon that inherits it holds the lab alone.
-        Raises LabStateError when the directory cannot be made.
+        If there is no directory, it is made (0700), unless not to `make` it: then it is None as well. The lock lasts
+        until every copy of the descriptor is closed: a daemon that inherits it holds the lab alone.
+        Raises LabStateError when the directory cannot be made, or the lock cannot be opened.
         """
         while True:
-            descriptor = self._open_lock()
+            descriptor = self._open_lock(make=make)
+            if descriptor is None:
+                return None
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 # A purge may have taken the file away between the two calls: then this lock would guard nothing.
@@ -127,21 +97,43 @@ class LabDirectory:
                 pass
             os.close(descriptor)
 
-    def _open_lock(self) -> int:
+    def _open_lock(self, *, make: bool) -> int | None:
         tries = 0
         while True:
             tries += 1
             try:
-                self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+                if make:
+                    self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
                 return os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             except OSError as error:
+                if isinstance(error, FileNotFoundError) and not make:
+                    return None
                 # These two also come when a purge takes the directory away in the middle of it.
                 if isinstance(error, FileNotFoundError | FileExistsError) and tries < TRIES:
                     continue
+                if self.lock.exists():
+                    # In a lab that was made read-only, its owner can still hold what is there.
+                    if error.errno in _READ_ONLY and (descriptor := self._look_at_lock()) is not None:
+                        return descriptor
+                    raise self._unusable_lock(error) from error
                 raise LabStateError(
-                    f"the lab's directory {self.path} cannot be made: {error.strerror}",
+                    f"the lab's directory {self.path} cannot be made or written: {error.strerror}",
                     hint="Set ETCDLAB_HOME to a directory that can be written.",
                 ) from error
+
+    def _look_at_lock(self) -> int | None:
+        try:
+            return os.open(self.lock, os.O_RDONLY | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise self._unusable_lock(error) from error
+
+    def _unusable_lock(self, error: OSError) -> LabStateError:
+        return LabStateError(
+            f"{self.lock}, which keeps a lab to one daemon, cannot be opened: {error.strerror}",
+            hint="It is an empty file of the lab's owner, with mode 0600. If no daemon runs, it can be removed.",
+        )
 
     def wait_released(self, timeout_s: float) -> bool:
         """Wait until no daemon holds this lab; False when `timeout_s` seconds were not enough."""
@@ -151,9 +143,8 @@ class LabDirectory:
     @contextlib.contextmanager
     def watch_release(self) -> Iterator[Callable[[float], bool]]:
         """Gives a `wait_released` for the daemon of now: one that purges takes the lock's file away before it ends."""
-        try:
-            descriptor = os.open(self.lock, os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
+        descriptor = self._look_at_lock()
+        if descriptor is None:
             yield lambda _: True
             return
         try:
@@ -162,65 +153,55 @@ class LabDirectory:
             os.close(descriptor)
 
     def purge(self, plan: Plan | None) -> None:
-        """Remove the lab: its directory, and what it put elsewhere (data directories, a socket). Hold the lock."""
+        """Remove the lab: its directory, and what it put elsewhere (data directories, a socket). Hold the lock.
+
+        Raises LabStateError when it cannot be removed.
+        """
         for node in plan.nodes if plan else ():
             if not Path(node.data_dir).is_relative_to(self.path):
                 shutil.rmtree(Path(node.data_dir) / "member", ignore_errors=True)
                 with contextlib.suppress(OSError):
                     Path(node.data_dir).rmdir()
-        if plan:
+        if plan and Path(plan.socket).is_socket():
             Path(plan.socket).unlink(missing_ok=True)
         # First away, in one step: whoever makes a lab of this name next is to lose nothing of it to this removal.
-        with (
-            tempfile.TemporaryDirectory(dir=self.path.parent, prefix=".purged-", ignore_cleanup_errors=True) as purged,
-            contextlib.suppress(FileNotFoundError),
-        ):
-            self.path.rename(Path(purged, self.name))
+        try:
+            with (
+                tempfile.TemporaryDirectory(
+                    dir=self.path.parent, prefix=".purged-", ignore_cleanup_errors=True
+                ) as away,
+                contextlib.suppress(FileNotFoundError),
+            ):
+                self.path.rename(Path(away, self.name))
+        except OSError as error:
+            raise LabStateError(
+                f"{self.path} cannot be removed: {error.strerror}",
+                hint="It and the directory it is in must be writable: `chmod u+w` makes them so.",
+            ) from error
 
     def load_plan(self) -> Plan:
-        """Read `plan.json`. Raises NotRunningError when there is no lab, LabStateError when it cannot be read."""
+        """Read `plan.json`; what was moved since it was written is found at its new place.
+
+        Raises NotRunningError when there is no lab, LabStateError when its plan cannot be read or used.
+        """
+        plan = self._read_plan()
+        if planfile.is_at(plan, self.path):
+            return plan
+        return planfile.moved(plan, self.path, socket=str(socket_path(self.path)))
+
+    def was_moved(self) -> bool:
+        """Whether `plan.json` names another place than this. Raises as `load_plan`."""
+        return not planfile.is_at(self._read_plan(), self.path)
+
+    def _read_plan(self) -> Plan:
         try:
-            content = self.plan.read_bytes()
+            return planfile.read(self.plan, lab=self.name)
         except (FileNotFoundError, NotADirectoryError):
             raise no_such_lab(self.name) from None
-        except OSError as error:
-            raise LabStateError(f"{self.plan} cannot be read: {error.strerror}") from error
-        try:
-            plan = msgspec.json.decode(content, type=Plan)
-        except msgspec.DecodeError as error:
-            raise LabStateError(
-                f"{self.plan} cannot be read: {error}",
-                hint=f"Was it written by another etcdlab? `etcdlab down --purge --lab {self.name}` removes the lab.",
-            ) from error
-        if plan.version != PLAN_VERSION:
-            raise LabStateError(
-                f"{self.plan} has version {plan.version}; this etcdlab reads version {PLAN_VERSION}",
-                hint=f"`etcdlab down --purge --lab {self.name}` removes the lab.",
-            )
-        return plan
 
     def save_plan(self, plan: Plan) -> None:
-        """Write `plan.json` atomically."""
-        replace_file(self.plan, msgspec.json.format(msgspec.json.encode(plan), indent=2))
-
-
-def replace_file(path: Path, content: bytes, *, durable: bool = True) -> None:
-    """Put `content` at `path`, mode 0600: a reader sees the old file or the new one, whole.
-
-    With `durable` also after a crash of the machine, at the cost of a wait for the disk.
-    """
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            if durable:
-                os.fsync(file.fileno())
-        os.replace(temporary, path)  # noqa: PTH105 - mkstemp gives a str
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)  # noqa: PTH108
-        raise
+        """Write `plan.json`, atomically and durably. Raises LabStateError."""
+        planfile.write(self.plan, plan)
 
 
 def _wait_for_lock(descriptor: int, timeout_s: float) -> bool:
@@ -266,13 +247,20 @@ def choose(name: str | None) -> LabDirectory:
             raise no_such_lab(name)
         return directory
     labs = list(all_labs())
-    candidates = [lab for lab in labs if lab.is_running()] or labs
+    candidates = [lab for lab in labs if _may_run(lab)] or labs
     if not candidates:
         raise NotRunningError("there is no lab", hint="`etcdlab up` starts one.")
     if len(candidates) > 1:
         names = ", ".join(lab.name for lab in candidates)
         raise UsageError(f"there are several labs: {names}", hint="Choose one with `--lab NAME` or ETCDLAB_LAB.")
     return candidates[0]
+
+
+def _may_run(directory: LabDirectory) -> bool:
+    try:
+        return directory.is_running()
+    except LabStateError:  # of one lab; if it is the one that is meant, the verb will tell
+        return True
 
 
 def no_such_lab(name: str) -> NotRunningError:

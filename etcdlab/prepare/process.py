@@ -16,7 +16,7 @@ from typing import Final, Self, TypeVar
 
 import msgspec
 
-from etcdlab.prepare.labdir import replace_file
+from etcdlab.prepare.files import replace_file
 
 RECORD: Final = "process.json"
 ANNOUNCEMENT: Final = "spawning.json"

@@ -433,6 +433,15 @@ async def test_a_dead_daemons_socket_is_replaced(tmp_path):
         assert await lab.run(client.status) == STATUS
 
 
+@pytest.mark.parametrize("kind", ["file", "directory"])
+async def test_what_is_no_socket_is_left_where_the_socket_would_go(tmp_path, kind):
+    place = tmp_path / "control.sock"
+    place.touch() if kind == "file" else place.mkdir()
+    with pytest.raises(LabStateError, match=r"control\.sock, where the control socket goes, is taken by something"):
+        bind(str(place))
+    assert place.exists()
+
+
 async def test_a_socket_that_cannot_be_made_is_explained(tmp_path):
     with pytest.raises(LabStateError, match="too long"):
         bind(str(tmp_path / ("x" * 200)))

@@ -31,9 +31,10 @@ from etcdlab.model.topology import (
 )
 from etcdlab.model.units import Duration, Size
 from etcdlab.pki import roles
-from etcdlab.prepare import build as module
+from etcdlab.prepare import control_socket
 from etcdlab.prepare.build import build
-from etcdlab.prepare.labdir import SOCKET_PATH_LIMIT, LabDirectory
+from etcdlab.prepare.control_socket import SOCKET_PATH_LIMIT
+from etcdlab.prepare.labdir import LabDirectory
 from etcdlab.prepare.ports import LOWEST, Ports
 
 HOME = Path("/labs")
@@ -305,7 +306,7 @@ def test_the_first_etcdctl_that_there_is_serves_the_lab() -> None:
 
 
 def test_a_socket_with_too_long_a_path_goes_to_the_runtime_directory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "runtime_directory", lambda: Path("/run/user/1000/etcdlab"))
+    monkeypatch.setattr(control_socket, "runtime_directory", lambda: Path("/run/user/1000/etcdlab"))
     room = SOCKET_PATH_LIMIT - len("/demo/control.sock")
     fits, too_long = Path("/" + "x" * (room - 1)), Path("/" + "x" * room)
     assert plan(Topology(name="demo"), home=fits).socket == f"{fits}/demo/control.sock"

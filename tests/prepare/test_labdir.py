@@ -3,20 +3,21 @@
 import contextlib
 import fcntl
 import os
+import socket
 import stat
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from etcdlab.errors import LabStateError, NotRunningError, UsageError
-from etcdlab.model.plan import PLAN_VERSION
 from etcdlab.prepare import labdir
-from etcdlab.prepare.labdir import LabDirectory, all_labs, choose, home, is_private, replace_file, runtime_directory
+from etcdlab.prepare.labdir import LabDirectory, all_labs, choose, home
 from tests.plans import make_plan
 
 HOLD = """
@@ -149,19 +150,30 @@ def test_the_directory_and_the_lock_are_private(directory: LabDirectory) -> None
 
 def test_a_link_to_nowhere_is_not_tried_for_ever(directory: LabDirectory) -> None:
     directory.path.symlink_to("nowhere")
-    with pytest.raises(LabStateError, match="cannot be made: File exists"):
+    with pytest.raises(LabStateError, match="cannot be made or written: File exists"):
         directory.acquire()
 
 
 def test_a_home_that_cannot_be_used_is_an_error_for_people(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("ETCDLAB_HOME", str(tmp_path / "file"))
-    with pytest.raises(LabStateError, match="cannot be made: Not a directory") as caught:
+    with pytest.raises(LabStateError, match="cannot be made or written: Not a directory") as caught:
         LabDirectory.named("demo").acquire()
     assert "ETCDLAB_HOME" in caught.value.hint
     assert list(all_labs()) == []
     with pytest.raises(NotRunningError):
         LabDirectory.named("demo").load_plan()
+
+
+def test_a_release_is_waited_for_though_the_lock_was_taken_away(directory):
+    """A daemon that purges moves the directory away, and holds its lock until it has removed everything."""
+    directory.path.mkdir(parents=True)
+    with held_by_another_process(directory) as process, directory.watch_release() as wait:
+        directory.lock.unlink()
+        assert directory.wait_released(0)
+        assert not wait(0.05)
+        process.kill()
+        assert wait(30)
 
 
 # Purging
@@ -172,11 +184,12 @@ def test_purge_removes_all_that_a_lab_made_and_nothing_else(tmp_path: Path) -> N
     (elsewhere / "n1" / "member").mkdir(parents=True)
     (elsewhere / "n2" / "member").mkdir(parents=True)
     (elsewhere / "n2" / "own-file").touch()
-    socket = tmp_path / "runtime.sock"
-    socket.touch()
+    control = tmp_path / "runtime.sock"
+    with closing(socket.socket(socket.AF_UNIX)) as bound:
+        bound.bind(str(control))
     plan = make_plan(tmp_path, nodes=2)
     nodes = tuple(msgspec.structs.replace(node, data_dir=str(elsewhere / node.name)) for node in plan.nodes)
-    plan = msgspec.structs.replace(plan, nodes=nodes, socket=str(socket))
+    plan = msgspec.structs.replace(plan, nodes=nodes, socket=str(control))
     directory = LabDirectory(tmp_path / "demo")
     (directory.node("n1") / "data").mkdir(parents=True)
     lock = acquired(directory)
@@ -239,55 +252,7 @@ def test_a_purge_takes_nothing_from_who_makes_the_lab_next(directory: LabDirecto
     os.close(locks[0])
 
 
-# Files
-
-
-@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
-def test_a_replaced_file_is_private_from_the_start(tmp_path: Path, umask: int) -> None:
-    path = tmp_path / "file"
-    path.write_bytes(b"old")
-    path.chmod(0o666)
-    before = os.umask(umask)
-    try:
-        replace_file(path, b"new")
-    finally:
-        os.umask(before)
-    assert path.read_bytes() == b"new"
-    assert mode(path) == 0o600
-
-
-def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    contents = [bytes([letter]) * 300_000 for letter in b"ab"]
-    replace_file(path, contents[0])
-    done = threading.Event()
-
-    def write() -> None:
-        for number in range(40):
-            replace_file(path, contents[number % 2])
-        done.set()
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    while not done.is_set():
-        assert path.read_bytes() in contents
-    writer.join()
-    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
-
-
-def test_a_failed_replacement_leaves_the_old_file_and_nothing_beside_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "file"
-    path.write_bytes(b"old")
-
-    def full(_: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
-        replace_file(path, b"new")
-    assert [(entry.name, entry.read_bytes()) for entry in tmp_path.iterdir()] == [("file", b"old")]
+# The plan
 
 
 def test_a_plan_is_saved_and_loaded(tmp_path: Path) -> None:
@@ -297,28 +262,47 @@ def test_a_plan_is_saved_and_loaded(tmp_path: Path) -> None:
     assert mode(directory.plan) == 0o600
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"version":1}', b"\xff\xfe", b'{"lab":7}'])
-def test_a_plan_that_cannot_be_read(tmp_path: Path, content: bytes) -> None:
+def test_a_file_where_the_socket_was_planned_is_not_removed_with_the_lab(tmp_path: Path) -> None:
+    mine = tmp_path / "thesis.txt"
+    mine.touch()
+    directory = LabDirectory(tmp_path / "demo")
+    directory.purge(msgspec.structs.replace(make_plan(tmp_path), socket=str(mine)))
+    assert mine.exists()
+    assert not directory.path.exists()
+
+
+@pytest.mark.parametrize("damage", ["directory", "unreadable"])
+def test_a_lock_that_cannot_be_opened_is_told_and_hides_no_other_lab(
+    tmp_path: Path, damage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make_plan(tmp_path)
     directory = LabDirectory(tmp_path / "demo")
-    directory.plan.write_bytes(content)
-    with pytest.raises(LabStateError, match=r"plan\.json cannot be read") as caught:
-        directory.load_plan()
-    assert "etcdlab down --purge --lab demo" in caught.value.hint
+    if damage == "directory":
+        directory.lock.mkdir()
+    else:
+        directory.lock.touch()
+        opened = os.open
+
+        def refuse(path: Path, *more: int) -> int:  # as the kernel does for everyone but root
+            if path == directory.lock:
+                raise PermissionError(13, "Permission denied")
+            return opened(path, *more)
+
+        monkeypatch.setattr(labdir.os, "open", refuse)
+        with pytest.raises(LabStateError, match=r"lab\.lock, which keeps a lab to one daemon, cannot be opened"):
+            directory.is_running()
+        assert choose(None).name == "demo"
+    with pytest.raises(LabStateError, match=r"lab\.lock, which keeps a lab to one daemon, cannot be opened"):
+        directory.acquire()
 
 
-def test_a_plan_that_is_no_file(tmp_path: Path) -> None:
-    (tmp_path / "demo" / "plan.json").mkdir(parents=True)
-    with pytest.raises(LabStateError, match="cannot be read: Is a directory"):
-        LabDirectory(tmp_path / "demo").load_plan()
-
-
-def test_a_plan_of_another_etcdlab(tmp_path: Path) -> None:
-    plan = make_plan(tmp_path)
-    directory = LabDirectory(tmp_path / "demo")
-    directory.save_plan(msgspec.structs.replace(plan, version=PLAN_VERSION + 1))
-    with pytest.raises(LabStateError, match=f"has version {PLAN_VERSION + 1}; this etcdlab reads version"):
-        directory.load_plan()
+def test_a_lock_is_not_made_for_a_lab_that_is_gone(directory: LabDirectory) -> None:
+    assert directory.acquire(make=False) is None
+    assert not directory.path.exists()
+    directory.path.mkdir()
+    lock = directory.acquire(make=False)
+    assert lock is not None
+    os.close(lock)
 
 
 # Which lab
@@ -375,80 +359,3 @@ def test_of_several_labs_the_running_one_is_meant(tmp_path: Path) -> None:
     os.close(three)
     assert choose(None).name == "two"
     os.close(two)
-
-
-# The runtime directory
-
-
-@pytest.fixture
-def no_user_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """No runtime directory of the system's; what replaces /tmp."""
-    temporary = tmp_path / "tmp"
-    temporary.mkdir()
-    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
-    monkeypatch.setattr(labdir, "TEMPORARY", temporary)
-    private = is_private
-    monkeypatch.setattr(labdir, "is_private", lambda path: not str(path).startswith("/run/user/") and private(path))
-    return temporary
-
-
-def test_the_runtime_directory_is_the_users_own(no_user_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    runtime = no_user_directory / "run"
-    runtime.mkdir(mode=0o700)
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
-    monkeypatch.setattr(labdir, "SOCKET_PATH_LIMIT", 1000)
-    assert runtime_directory() == runtime / "etcdlab"
-    monkeypatch.setattr(labdir, "SOCKET_PATH_LIMIT", len(str(runtime)))
-    assert runtime_directory() == no_user_directory / f"etcdlab-{os.geteuid()}", "too long a path"
-
-
-@pytest.mark.parametrize("given", [None, "", "missing", "file", "open", "link", "unusable"])
-def test_one_that_will_not_do_is_passed_over(
-    given: str | None, no_user_directory: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    base = no_user_directory
-    (base / "file").touch(mode=0o600)
-    (base / "open").mkdir()
-    (base / "open").chmod(0o755)
-    (base / "private").mkdir(mode=0o700)
-    (base / "link").symlink_to(base / "private")
-    (base / "unusable").mkdir(mode=0o700)
-    access = os.access
-    monkeypatch.setattr(os, "access", lambda path, wanted: Path(path).name != "unusable" and access(path, wanted))
-    monkeypatch.setattr(labdir, "SOCKET_PATH_LIMIT", 1000)
-    if given is not None:
-        monkeypatch.setenv("XDG_RUNTIME_DIR", str(base / given) if given else "")
-    assert runtime_directory() == base / f"etcdlab-{os.geteuid()}"
-
-
-def test_a_place_that_somebody_else_has_taken_is_refused(no_user_directory: Path) -> None:
-    place = no_user_directory / f"etcdlab-{os.geteuid()}"
-    place.mkdir()
-    place.chmod(0o777)
-    with pytest.raises(LabStateError, match="not a directory of this user's alone"):
-        runtime_directory()
-    place.chmod(0o700)
-    assert runtime_directory() == place
-    place.rmdir()
-    place.symlink_to(no_user_directory)
-    with pytest.raises(LabStateError):
-        runtime_directory()
-
-
-def test_another_users_directory_is_not_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tmp_path.chmod(0o700)
-    assert is_private(tmp_path)
-    another = os.geteuid() + 1
-    monkeypatch.setattr(os, "geteuid", lambda: another)
-    assert not is_private(tmp_path)
-
-
-def test_a_release_is_waited_for_though_the_lock_was_taken_away(directory):
-    """A daemon that purges moves the directory away, and holds its lock until it has removed everything."""
-    directory.path.mkdir(parents=True)
-    with held_by_another_process(directory) as process, directory.watch_release() as wait:
-        directory.lock.unlink()
-        assert directory.wait_released(0)
-        assert not wait(0.05)
-        process.kill()
-        assert wait(30)

@@ -1,0 +1,77 @@
+"""Files that are whole at any time, and private."""
+
+import os
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from etcdlab.prepare.files import replace_file
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_a_replaced_file_is_private_from_the_start(tmp_path: Path, umask: int) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    path.chmod(0o666)
+    before = os.umask(umask)
+    try:
+        replace_file(path, b"new")
+    finally:
+        os.umask(before)
+    assert path.read_bytes() == b"new"
+    assert mode(path) == 0o600
+
+
+def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    contents = [bytes([letter]) * 300_000 for letter in b"ab"]
+    replace_file(path, contents[0])
+    done = threading.Event()
+
+    def write() -> None:
+        for number in range(40):
+            replace_file(path, contents[number % 2])
+        done.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    while not done.is_set():
+        assert path.read_bytes() in contents
+    writer.join()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_failed_replacement_leaves_the_old_file_and_nothing_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        replace_file(path, b"new")
+    assert [(entry.name, entry.read_bytes()) for entry in tmp_path.iterdir()] == [("file", b"old")]
+
+
+def test_what_is_to_last_is_on_the_disk_with_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its content before it gets its name; else a crash could leave the name with nothing behind it."""
+    synced: list[tuple[bool, bool]] = []
+    path = tmp_path / "file"
+
+    def fsync(descriptor: int) -> None:
+        synced.append((stat.S_ISDIR(os.fstat(descriptor).st_mode), path.exists()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    replace_file(path, b"content")
+    assert synced == [(False, False), (True, True)]
+    replace_file(path, b"content", durable=False)
+    assert len(synced) == 2
