@@ -3,11 +3,13 @@
 Started by `etcdlab.interpreter` as `python -m etcdlab.daemon`, before there is a lab. The nursery tree is the
 architecture:
 
-    services: signals, control socket, boot's progress     outlive the members: `status` answers during shutdown
-      members: a task for each, their logs, their health
+    reporter: to the launcher, until the last word
+      services: signals, launcher, control socket            outlive the members: `status` answers during shutdown
+        members: a task for each, their logs, their health
 
 It imports while the plan is still being made. Standard input is a socket: it is told which lab is its own, with the
-lab's lock as a descriptor, and then to go. If that input ends before, a lab that was being made is discarded. Its
+lab's lock as a descriptor, then to go, and when it is ready that the lab is wanted. If that input ends before,
+whatever was made or started is undone: so an `up` that is interrupted or killed leaves nothing, wherever it was. Its
 reports go to standard output until the last word; from then on it is alone, unless it has an owner to look after.
 """
 
@@ -16,10 +18,12 @@ import gc
 gc.disable()  # until the imports are over: `up` waits for them, and they make no garbage
 
 import logging
+import math
 import os
 import signal
 import socket
 import sys
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -30,6 +34,7 @@ import trio
 
 from etcdlab.control.listener import bind
 from etcdlab.control.server import serve
+from etcdlab.descriptors import ensure_standard
 from etcdlab.errors import BootError, EtcdlabError
 from etcdlab.model.report import Failed, Go, Hold, OwnerEnd, Progress, Ready, Report
 from etcdlab.prepare.labdir import LabDirectory
@@ -39,77 +44,92 @@ from etcdlab.runtime.child import AdoptedProcess
 from etcdlab.runtime.cluster import Cluster
 from etcdlab.runtime.journal import Journal
 
+LAST_WORD_S: Final = 1.0
+"""Seconds that a launcher which reads nothing (it is stopped) may delay the daemon's end."""
 MESSAGE_BYTES: Final = 65536
 """More than either message of the launcher; the descriptor keeps the kernel from joining the two (unix(7))."""
 
 
 class Reporter:
-    """Tells the launcher what happens, until the last word. A launcher that is gone is not missed."""
+    """Tells the launcher what happens, until the last word. One that is gone, or is stopped, holds nothing up."""
 
     def __init__(self, descriptor: int) -> None:
-        self._descriptor: int | None = descriptor
+        self._descriptor = descriptor
+        self._told, self._reports = trio.open_memory_channel[Report](math.inf)
 
     def say(self, report: Report) -> None:
-        """Send one line; the last word ends the stream."""
-        if self._descriptor is None:
-            return
-        try:
-            os.write(self._descriptor, msgspec.json.encode(report) + b"\n")
-        except OSError:
-            self._close()
-        if not isinstance(report, Progress):
-            self._close()
+        """Have one line sent; the last word ends the stream, and what comes after it is nobody's business."""
+        with suppress(trio.ClosedResourceError, trio.BrokenResourceError):
+            self._told.send_nowait(report)
+            if not isinstance(report, Progress):
+                self._told.close()
 
-    def _close(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+    async def run(self) -> None:
+        """Send, up to the last word."""
+        async with trio.lowlevel.FdStream(self._descriptor) as launcher, self._reports:
+            with suppress(trio.BrokenResourceError):
+                async for report in self._reports:
+                    await launcher.send_all(msgspec.json.encode(report) + b"\n")
 
 
 async def run(directory: LabDirectory, reporter: Reporter, hold: Hold, *, boot_s: float) -> bool:
-    """Boot the lab and keep it until it is asked to end. Whether it booted."""
+    """Boot the lab and keep it until it is asked to end, telling the launcher. Whether it booted."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(reporter.run)
+        try:
+            booted = await keep_lab(directory, reporter, hold, boot_s=boot_s)
+        except EtcdlabError as error:  # before there was anything to supervise
+            reporter.say(failed(error))
+            booted = False
+        nursery.cancel_scope.deadline = trio.current_time() + LAST_WORD_S
+    return booted
+
+
+async def keep_lab(directory: LabDirectory, reporter: Reporter, hold: Hold, *, boot_s: float) -> bool:
+    """Boot the lab and keep it until it is asked to end. Whether it booted and was wanted. Raises EtcdlabError."""
     plan = directory.load_plan()
     listener = bind(plan.socket)
     journal = Journal(directory.events)
     cluster = Cluster(directory, plan, journal)
+    kept = trio.Event()
     ended = trio.Event()
     async with trio.open_nursery() as services:
         services.start_soon(watch_signals, cluster)
-        if hold.owner_end is not OwnerEnd.STAY:
-            services.start_soon(partial(watch_owner, cluster, hold.owner, purge=hold.owner_end is OwnerEnd.PURGE))
+        services.start_soon(watch_launcher, cluster, hold, kept)
         services.start_soon(report_progress, journal, reporter)
         async with trio.open_nursery() as control:
             control.start_soon(partial(serve, cluster, listener, shutdown=ended))
-            booted = await supervise(cluster, reporter, boot_s=boot_s)
+            booted = await supervise(cluster, reporter, kept, boot_s=boot_s)
             ended.set()
         services.cancel_scope.cancel()
     journal.close()
-    if cluster.purge:
+    if cluster.purge or (hold.is_draft and not booted):
         await trio.to_thread.run_sync(directory.purge, cluster.plan)
     return booted
 
 
-async def supervise(cluster: Cluster, reporter: Reporter, *, boot_s: float) -> bool:
-    """Run the members from boot to the end that somebody asked for. Whether they booted."""
+async def supervise(cluster: Cluster, reporter: Reporter, kept: trio.Event, *, boot_s: float) -> bool:
+    """Run the members from boot to the end that somebody asked for. Whether they booted and were wanted."""
     async with trio.open_nursery() as members:
         await members.start(cluster.run)
-        booted = await boot(cluster, reporter, boot_s=boot_s)
+        booted = await boot(cluster, reporter, kept, boot_s=boot_s)
         if booted:
             await cluster.shutdown_requested.wait()
-        # A boot that failed leaves what was there before it: members that served without a daemon go on serving.
+        # A boot that came to nothing leaves what was there before: members that served without a daemon go on serving.
         spare_adopted = not booted and not cluster.purge
         await cluster.stop_all(at_once=cluster.purge or not booted, spare_adopted=spare_adopted)
         members.cancel_scope.cancel()
     return booted
 
 
-async def boot(cluster: Cluster, reporter: Reporter, *, boot_s: float) -> bool:
-    """Boot the members and say the last word; False when that failed or the lab was asked to end meanwhile."""
+async def boot(cluster: Cluster, reporter: Reporter, kept: trio.Event, *, boot_s: float) -> bool:
+    """Boot the members, say the last word and wait until the lab is `kept`; False when something came between."""
     booted = False
     async with trio.open_nursery() as nursery:
         nursery.start_soon(cancel_on, cluster.shutdown_requested, nursery.cancel_scope)
         try:
             reporter.say(Ready(status=await cluster.boot(boot_s=boot_s)))
+            await kept.wait()  # no longer than the launcher lives
             booted = True
         except EtcdlabError as error:
             reporter.say(failed(error))
@@ -142,25 +162,28 @@ async def watch_signals(cluster: Cluster) -> None:
             cluster.request_shutdown(purge=False)
 
 
-async def watch_owner(cluster: Cluster, pid: int, *, purge: bool) -> None:
-    """Ask for the end when our owner is gone.
+async def watch_launcher(cluster: Cluster, hold: Hold, kept: trio.Event) -> None:
+    """Hear that the lab is wanted, and ask for the end when our owner is gone: before that, or if it is tied to it.
 
     The end of our standard input tells, unless a fork of the owner holds the other end as well and lives on.
     """
-    identity = identify(pid)
+    identity = identify(hold.owner)
     async with trio.open_nursery() as nursery:
 
-        async def closed() -> None:
+        async def listen() -> None:
             async with trio.lowlevel.FdStream(os.dup(0)) as channel:
                 while await channel.receive_some():
-                    pass
+                    kept.set()
             nursery.cancel_scope.cancel()
 
-        nursery.start_soon(closed)
-        if identity is not None and pid == os.getppid():
+        nursery.start_soon(listen)
+        if identity is not None and hold.owner == os.getppid():
             await AdoptedProcess(identity).wait()
         nursery.cancel_scope.cancel()
-    cluster.request_shutdown(purge=purge)
+    if not kept.is_set() or hold.owner_end is OwnerEnd.STOP:
+        cluster.request_shutdown(purge=False)
+    elif hold.owner_end is OwnerEnd.PURGE:
+        cluster.request_shutdown(purge=True)
 
 
 async def report_progress(journal: Journal, reporter: Reporter) -> None:
@@ -171,6 +194,7 @@ async def report_progress(journal: Journal, reporter: Reporter) -> None:
 
 def main() -> None:
     """`python -m etcdlab.daemon`, with a socket for standard input."""
+    ensure_standard()  # standard error may be closed, and would become the lab's lock
     gc.freeze()
     gc.enable()
     with socket.socket(fileno=os.dup(0)) as launcher:
@@ -185,19 +209,15 @@ def main() -> None:
         second = launcher.recv(MESSAGE_BYTES)
     if not second:
         if hold.is_draft:
-            directory.purge(None)
+            directory.discard()
         return
     go = msgspec.json.decode(second, type=Go)
-    reporter = Reporter(os.dup(sys.stdout.fileno()))
+    reporter = Reporter(os.dup(1))
     log = os.open(directory.daemon_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    for descriptor in (sys.stdout.fileno(), sys.stderr.fileno()):
+    for descriptor in (1, 2):
         os.dup2(log, descriptor)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    try:
-        booted = trio.run(lambda: run(directory, reporter, hold, boot_s=go.boot_s))
-    except EtcdlabError as error:  # before there was anything to supervise
-        reporter.say(failed(error))
-        booted = False
+    booted = trio.run(partial(run, directory, reporter, hold, boot_s=go.boot_s))
     gc.freeze()  # the lab is held until this process is gone, and to collect it all at the end takes 30 ms
     sys.exit(0 if booted else 1)
 

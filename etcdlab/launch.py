@@ -20,7 +20,7 @@ import msgspec
 from etcdlab.errors import BootError, EtcdlabError, LabStateError, TimedOutError, by_code
 from etcdlab.interpreter import Interpreter
 from etcdlab.model.event import Event
-from etcdlab.model.report import Failed, Go, Hold, OwnerEnd, Progress, Ready, Report
+from etcdlab.model.report import Failed, Go, Hold, Keep, OwnerEnd, Progress, Ready, Report
 from etcdlab.model.status import LabStatus
 from etcdlab.prepare.labdir import LabDirectory
 from etcdlab.prepare.process import ProcessRecord, is_alive, send_signal
@@ -35,7 +35,11 @@ POLL_S: Final = 0.01
 
 
 class Daemon:
-    """A daemon on its way up. A context manager: leave it with an error, and it and the members it started are gone."""
+    """A daemon on its way up. A context manager: leave it with an error, and it and what it started are gone.
+
+    It undoes that itself when it hears no more of us, until it was told that the lab is wanted (`keep`). So nothing
+    depends on how this process ends; what is done here is to wait for it, and to do the same for one that died.
+    """
 
     def __init__(
         self, interpreter: Interpreter, directory: LabDirectory, lock: int, *, owner_end: OwnerEnd, is_draft: bool
@@ -43,6 +47,9 @@ class Daemon:
         self._process, self._channel = interpreter.take()
         self._directory = directory
         self._owner_end = owner_end
+        self._is_draft = is_draft
+        self._is_booting = False
+        self._is_kept = False
         self._found = living_members(directory)
         self._say(Hold(directory=str(directory.path), owner=os.getpid(), owner_end=owner_end, is_draft=is_draft), lock)
 
@@ -52,7 +59,7 @@ class Daemon:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if error is not None:
+        if error is not None and not (self._is_kept and self._owner_end is OwnerEnd.STAY):
             self._end()
         if self._process.stdout is not None:
             self._process.stdout.close()
@@ -62,15 +69,12 @@ class Daemon:
 
         Raises what kept the lab from being ready: BootError, TimedOutError, or another error of etcdlab.
         """
+        self._is_booting = True
         self._say(Go(boot_s=boot_s))
         for report in self._reports(deadline=time.monotonic() + boot_s + LAST_WORD_GRACE_S):
             if isinstance(report, Progress):
                 on_event(report.event)
             elif isinstance(report, Ready):
-                if self._owner_end is OwnerEnd.STAY:
-                    self._channel.close()
-                    # It outlives us; if we outlive it, as a test session does, it must not stay a zombie of ours.
-                    threading.Thread(target=self._process.wait, daemon=True).start()
                 return report.status
             else:
                 raise _error(report)
@@ -78,6 +82,15 @@ class Daemon:
             "the daemon died during boot; its last words:\n" + "\n".join(self._last_words()),
             hint="This is a bug in etcdlab: please report it with the lines above.",
         )
+
+    def keep(self) -> None:
+        """Tell it that the lab is wanted: from now on it stays, for as long as its `owner_end` says."""
+        self._is_kept = True
+        self._say(Keep())
+        if self._owner_end is OwnerEnd.STAY:
+            self._channel.close()
+            # It outlives us; if we outlive it, as a test session does, it must not stay a zombie of ours.
+            threading.Thread(target=self._process.wait, daemon=True).start()
 
     def wait(self) -> None:
         """Wait, without a bound, for the daemon to end."""
@@ -88,7 +101,7 @@ class Daemon:
         """Ask the daemon to stop its lab; `wait` tells when it has."""
         self._process.send_signal(signal.SIGTERM)
 
-    def _say(self, word: Hold | Go, *descriptors: int) -> None:
+    def _say(self, word: Hold | Go | Keep, *descriptors: int) -> None:
         with contextlib.suppress(BrokenPipeError):  # it died: its log will tell
             socket.send_fds(self._channel, [msgspec.json.encode(word) + b"\n"], descriptors)
 
@@ -111,9 +124,10 @@ class Daemon:
             return [str(error)]
 
     def _end(self) -> None:
-        """End the daemon, whatever it is doing, and then whatever it left."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(signal.SIGTERM)
+        """Let the daemon undo what it did, end it if it does not, and then whatever it left."""
+        if not self._is_booting:
+            self._discard()  # first: if we are killed meanwhile, it goes on with that
+            self._process.kill()  # it has nothing else yet, and may still be importing
         self._channel.close()
         try:
             self._process.wait(END_GRACE_S)
@@ -121,6 +135,11 @@ class Daemon:
             self._process.kill()
             self._process.wait()
         end_members(self._directory, signal.SIGKILL, timeout_s=END_GRACE_S, spared=self._found.values())
+        self._discard()
+
+    def _discard(self) -> None:
+        if self._is_draft and self._directory.path.exists():
+            self._directory.discard()
 
 
 def living_members(directory: LabDirectory) -> dict[str, ProcessRecord]:

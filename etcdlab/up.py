@@ -1,5 +1,6 @@
 """From a topology to a ready lab; what was made on the way is gone again if that fails."""
 
+import contextlib
 import enum
 import os
 import shutil
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from etcdlab.errors import LabStateError, NotRunningError
 from etcdlab.interpreter import Interpreter
+from etcdlab.interruption import uninterrupted
 from etcdlab.launch import Daemon
 from etcdlab.model.event import Event
 from etcdlab.model.plan import Plan
@@ -57,10 +59,11 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watcher:
-    """Who is told what goes on meanwhile."""
+    """Who is told what goes on meanwhile. `on_ready` is called last: what is raised until then undoes all."""
 
     on_event: Callable[[Event], None]
     on_install: Callable[["Progress"], None]
+    on_ready: Callable[[], object] = lambda: None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,14 +82,30 @@ def up(request: Request, watcher: Watcher, interpreter: Interpreter | None = Non
     Raises BinaryError, PortTakenError, CertificateError, BootError, TimedOutError, LabStateError, UsageError.
     """
     directory = LabDirectory.named(request.topology.name)
-    lock = directory.acquire()
-    if lock is None:
-        return _find_running(directory, request)
-    try:
-        with interpreter or Interpreter() as spare:
-            return _start(directory, lock, request, watcher, spare)
-    finally:
-        os.close(lock)
+    with contextlib.ExitStack() as stack:
+        spare = stack.enter_context(interpreter or Interpreter())
+        with uninterrupted():  # from the first thing that is made until the daemon is there to undo it
+            lock = directory.acquire()
+            if lock is not None:
+                stack.callback(os.close, lock)
+                is_new = not directory.exists()
+                if is_new:
+                    _clear(directory)
+                else:
+                    _refuse_difference(directory, request)
+                is_draft = is_new and not request.keep
+                starting = Daemon(spare, directory, lock, owner_end=request.owner_end, is_draft=is_draft)
+                daemon = stack.enter_context(starting)
+        if lock is None:
+            return _find_running(directory, request)
+        with Ports(avoid=_known_ports()) as ports:
+            plan = _create(directory, request, watcher, ports) if is_new else directory.load_plan()
+            boot_s = plan.timeouts.boot_s if request.boot_s is None else request.boot_s
+            status = daemon.boot(boot_s=boot_s, on_event=watcher.on_event)
+        watcher.on_ready()
+        daemon.keep()
+    outcome = Outcome.CREATED if is_new else Outcome.RESTARTED
+    return Started(outcome=outcome, status=status, directory=directory, daemon=daemon)
 
 
 def _find_running(directory: LabDirectory, request: Request) -> Started:
@@ -101,27 +120,6 @@ def _find_running(directory: LabDirectory, request: Request) -> Started:
 
     status = Client(plan.socket, timeout_s=STATUS_TIMEOUT_S).status()
     return Started(outcome=Outcome.ALREADY_RUNNING, status=status, directory=directory, daemon=None)
-
-
-def _start(directory: LabDirectory, lock: int, request: Request, watcher: Watcher, interpreter: Interpreter) -> Started:
-    is_new = not directory.exists()
-    plan: Plan | None = None
-    if is_new:
-        _clear(directory)
-    try:
-        if not is_new:
-            _refuse_difference(directory, request)
-        starting = Daemon(interpreter, directory, lock, owner_end=request.owner_end, is_draft=is_new)
-        with starting as daemon, Ports(avoid=_known_ports()) as ports:
-            plan = _create(directory, request, watcher, ports) if is_new else directory.load_plan()
-            boot_s = plan.timeouts.boot_s if request.boot_s is None else request.boot_s
-            status = daemon.boot(boot_s=boot_s, on_event=watcher.on_event)
-    except BaseException:
-        if is_new and not request.keep:
-            directory.purge(plan)
-        raise
-    outcome = Outcome.CREATED if is_new else Outcome.RESTARTED
-    return Started(outcome=outcome, status=status, directory=directory, daemon=daemon)
 
 
 def _clear(directory: LabDirectory) -> None:

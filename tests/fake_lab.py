@@ -49,10 +49,15 @@ class FakeLab:
         with contextlib.suppress(_EndError), daemon:
             yield daemon
             raise _EndError
+        daemon._process.kill()  # one that was kept lives on
+        daemon.wait()
+        end_members(self.directory, signal.SIGKILL, timeout_s=10)
         assert not self.directory.is_running()
 
     def boot(self, daemon: Daemon, boot_s: float = 30.0):
-        return daemon.boot(boot_s=boot_s, on_event=lambda _: None)
+        status = daemon.boot(boot_s=boot_s, on_event=lambda _: None)
+        daemon.keep()
+        return status
 
     def events(self) -> list[tuple[EventKind, str | None]]:
         return [(event.kind, event.node) for event in journal.read(self.directory.events)]

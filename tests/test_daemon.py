@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import msgspec
 import pytest
@@ -13,7 +14,7 @@ from etcdlab.errors import BootError, TimedOutError
 from etcdlab.launch import living_members
 from etcdlab.model.event import EventKind
 from etcdlab.model.lifecycle import NodeState
-from etcdlab.model.report import OwnerEnd
+from etcdlab.model.report import Go, OwnerEnd
 from etcdlab.model.status import ClusterVerdict
 
 
@@ -207,20 +208,64 @@ def test_a_purging_one_discards_the_lab_when_its_owner_ends(fake_lab):
         assert not fake_lab.directory.path.exists()
 
 
+class TestLauncher:
+    """What depends on the process that makes the lab, until it has said that it wants it."""
+
+    def test_that_ends_before_it_is_ready_has_undone_it(self, make_lab):
+        lab = make_lab("--never-healthy")
+        with lab.daemon() as daemon:
+
+            def on_event(event) -> None:
+                if event.node == "n1" and event.kind is EventKind.READY:
+                    daemon._channel.close()  # as the kernel does for a process that was killed
+
+            with pytest.raises(BootError, match="stopped while it came up"):
+                daemon.boot(boot_s=60, on_event=on_event)
+            daemon.wait()
+            assert living_members(lab.directory) == {}
+            assert lab.directory.exists()
+
+    def test_that_ends_when_it_is_ready_and_before_it_is_kept_has_undone_it(self, fake_lab):
+        with fake_lab.daemon() as daemon:
+            daemon.boot(boot_s=30, on_event=lambda _: None)
+            daemon._channel.close()
+            daemon.wait()
+            assert living_members(fake_lab.directory) == {}
+
+    def test_that_reads_nothing_holds_nothing_up(self, fake_lab):
+        """It was stopped, and the pipe to it is full: once this was a daemon that hung."""
+        with fake_lab.daemon() as daemon:
+            pipe = daemon._process.stdout.fileno()
+            with open(f"/proc/self/fd/{pipe}", "wb", buffering=0) as writing:  # noqa: PTH123
+                os.set_blocking(writing.fileno(), False)
+                while writing.write(b"\n" * 4096):
+                    pass
+            daemon._is_booting = True
+            daemon._say(Go(boot_s=30))
+            while not fake_lab.directory.events.exists() or (EventKind.LAB_READY, None) not in fake_lab.events():
+                time.sleep(0.01)
+            assert Client(fake_lab.plan.socket, timeout_s=20).status().verdict is ClusterVerdict.HEALTHY
+            daemon.stop()
+            daemon.wait()
+            assert living_members(fake_lab.directory) == {}
+
+
 OWNER = """
 import os, sys
 from pathlib import Path
 from etcdlab.interpreter import Interpreter
 from etcdlab.launch import Daemon
-from etcdlab.model.report import OwnerEnd
+from etcdlab.model.report import Go, OwnerEnd
 from etcdlab.prepare.labdir import LabDirectory
 
 directory = LabDirectory(Path(sys.argv[1]))
 lock = directory.acquire()
 daemon = Daemon(Interpreter(), directory, lock, owner_end=OwnerEnd.PURGE, is_draft=True)
 os.close(lock)
-if sys.argv[2] == "boot":
+if sys.argv[2] != "draft":
     daemon.boot(boot_s=30, on_event=lambda _: None)
+if sys.argv[2] == "kept":
+    daemon.keep()
 if os.fork() == 0:  # lives on with the other end of the daemon's standard input
     sys.stdin.read()
     os._exit(0)
@@ -229,12 +274,12 @@ os.kill(os.getpid(), 9)
 """
 
 
-@pytest.mark.parametrize("reached", ["boot", "draft"])
+@pytest.mark.parametrize("reached", ["kept", "ready", "draft"])
 def test_an_owner_that_was_killed_leaves_nothing_whoever_it_forked(fake_lab, reached):
     command = [sys.executable, "-c", OWNER, str(fake_lab.directory.path), reached]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as owner:
         assert owner.stdout.readline() == b"done\n"
-        if reached == "boot":
+        if reached != "draft":
             assert fake_lab.directory.wait_released(30)
             assert not fake_lab.directory.path.exists()
         owner.stdin.close()

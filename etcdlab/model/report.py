@@ -1,4 +1,4 @@
-"""What a launcher and a starting daemon say to each other, one JSON line each, until the daemon's last word."""
+"""What a launcher and a starting daemon say to each other, one JSON line each, until the launcher keeps the lab."""
 
 import enum
 
@@ -20,7 +20,7 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True):
     """To the daemon, first: the lab in `directory` is its own from now on. The lab's lock comes along.
 
     `owner` is the launcher's pid. `is_draft` says that the lab is being made: if the launcher dies before it has said
-    Go, the directory is discarded.
+    Keep, or the boot fails, the directory is discarded.
     """
 
     directory: str
@@ -33,6 +33,10 @@ class Go(msgspec.Struct, frozen=True, kw_only=True):
     """To the daemon, second: the plan is written, boot it within `boot_s` seconds."""
 
     boot_s: float
+
+
+class Keep(msgspec.Struct, frozen=True, kw_only=True):
+    """To the daemon, third, when it is ready: the lab is wanted. A launcher that dies before has undone it."""
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True, tag="progress"):

@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from etcdlab.errors import CertificateError
+from etcdlab.interruption import uninterrupted
 from etcdlab.model.certificate import AuthorityPlan, CertificatePlan, PkiPlan
 from etcdlab.pki.authority import Authority, Issued, make_authority, make_keys
 from etcdlab.pki.files import AUTHORITY, all_files, certificate_file, key_file, request_file
@@ -54,8 +55,9 @@ def make_ca(directory: Path, plan: AuthorityPlan, *, replace: bool = False) -> I
     if not replace:
         refuse_to_overwrite(directory, AUTHORITY)
     issued = make_authority(plan, make_keys([plan.key])[0], at=datetime.datetime.now(datetime.UTC))
-    make_directory(directory)
-    write(directory, AUTHORITY, issued, replace=replace)
+    with uninterrupted():
+        make_directory(directory)
+        write(directory, AUTHORITY, issued, replace=replace)
     return issued
 
 
@@ -79,10 +81,11 @@ def write(directory: Path, stem: str, issued: Issued, *, replace: bool = False) 
     """Write the three files of a certificate. Raises CertificateError if one exists (unless `replace`)."""
     if not replace:
         refuse_to_overwrite(directory, stem)
-    # The key first: whoever waits for the certificate finds its key there.
-    _write(key_file(directory, stem), issued.key_pem, mode=_SECRET, replace=replace)
-    _write(certificate_file(directory, stem), issued.certificate_pem, mode=_PUBLIC, replace=replace)
-    _write(request_file(directory, stem), issued.request_pem, mode=_PUBLIC, replace=replace)
+    with uninterrupted():
+        # The key first: whoever waits for the certificate finds its key there.
+        _write(key_file(directory, stem), issued.key_pem, mode=_SECRET, replace=replace)
+        _write(certificate_file(directory, stem), issued.certificate_pem, mode=_PUBLIC, replace=replace)
+        _write(request_file(directory, stem), issued.request_pem, mode=_PUBLIC, replace=replace)
 
 
 def refuse_to_overwrite(directory: Path, stem: str) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from etcdlab.errors import LabStateError, NotRunningError, UsageError
+from etcdlab.interruption import uninterrupted
 from etcdlab.model.plan import Plan
 from etcdlab.prepare import planfile
 from etcdlab.prepare.control_socket import socket_path
@@ -167,6 +168,7 @@ class LabDirectory:
         # First away, in one step: whoever makes a lab of this name next is to lose nothing of it to this removal.
         try:
             with (
+                uninterrupted(),
                 tempfile.TemporaryDirectory(
                     dir=self.path.parent, prefix=".purged-", ignore_cleanup_errors=True
                 ) as away,
@@ -178,6 +180,14 @@ class LabDirectory:
                 f"{self.path} cannot be removed: {error.strerror}",
                 hint="It and the directory it is in must be writable: `chmod u+w` makes them so.",
             ) from error
+
+    def discard(self) -> None:
+        """Remove a lab that was being made, however far that came. Hold the lock."""
+        try:
+            plan = self.load_plan()
+        except (NotRunningError, LabStateError):
+            plan = None
+        self.purge(plan)
 
     def load_plan(self) -> Plan:
         """Read `plan.json`; what was moved since it was written is found at its new place.

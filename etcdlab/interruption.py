@@ -1,0 +1,57 @@
+"""The signals that end a process: held off for a moment, or raised, so that what was begun can be undone.
+
+Nothing else catches them on the command line: a verb that has nothing to undo ends at once, as any program does.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Final, NoReturn
+
+ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Interrupted(BaseException):
+    """One of them came. No Exception, as KeyboardInterrupt is none: who handles errors is not meant."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """What would end this process waits until the block is over."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def undoable() -> Iterator[None]:
+    """Raise the first of them inside the block as Interrupted. Those that follow wait until that is undone."""
+
+    def interrupt(number: int, _: FrameType | None) -> NoReturn:
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+        raise Interrupted(number)
+
+    heeded = [number for number in ENDING if signal.getsignal(number) is not signal.SIG_IGN]  # it is, under nohup
+    before = {number: signal.signal(number, interrupt) for number in heeded}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def end_by(number: int) -> NoReturn:
+    """End as a program that leaves this signal alone: a shell shows 128 + `number`, and its loops end at Ctrl-C."""
+    signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [number])
+    os.kill(os.getpid(), number)
+    sys.exit(128 + number)  # the first process of a container is not killed by its own signals
