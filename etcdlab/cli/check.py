@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Final
 from etcdlab.cli.result import Cell, Result, Table, View
 from etcdlab.cli.verb import lab_option, verb
 from etcdlab.errors import ExitStatus
+from etcdlab.interruption import undoable
 from etcdlab.lab import Lab
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ def check(lab: str | None) -> Result:
     """
     from etcdlab.check import security  # cryptography and psutil, 0.1 s that `--help` does not pay
 
-    report = security.check(Lab.attach(lab).directory)
+    with undoable():  # it makes certificates to try with
+        report = security.check(Lab.attach(lab).directory)
     status = ExitStatus.DONE if report.passed else ExitStatus.FAILED
     return Result(view=_view(report), data=report, exit_status=status)
 

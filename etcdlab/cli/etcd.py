@@ -14,6 +14,7 @@ from etcdlab.cli.result import Cell, Result, Table
 from etcdlab.cli.verb import verb
 from etcdlab.errors import BinaryError
 from etcdlab.etcd.binaries import Origin, candidates, find, probe
+from etcdlab.interruption import undoable
 
 if TYPE_CHECKING:
     from etcdlab.etcd.install import Progress
@@ -52,7 +53,7 @@ def install(version: str | None, source: str | None) -> Result:
     from etcdlab.etcd.install import Source  # `list` and `which` need none of it
     from etcdlab.etcd.install import install as put_into_cache
 
-    with show_progress() as progress:
+    with undoable(), show_progress() as progress:
         binary = put_into_cache(version, source=Source(source) if source else None, progress=progress)
     return Result(view=(f"etcd {binary.version} is {binary.etcd}",), data=binary, warnings=binary.warnings)
 
@@ -71,7 +72,8 @@ def remove(version: str) -> Result:
     """Delete a version from etcdlab's cache."""
     from etcdlab.etcd.install import remove as delete_from_cache
 
-    directory = delete_from_cache(version)
+    with undoable():
+        directory = delete_from_cache(version)
     return Result(view=(f"removed {directory}",), data={"removed": str(directory)})
 
 

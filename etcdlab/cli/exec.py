@@ -5,11 +5,9 @@ import os
 import re
 import secrets
 import shutil
-import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 from typing import Any, Final, NoReturn, Unpack
 
 import click
@@ -33,6 +31,7 @@ from etcdlab.export.environment import (
     pifpaf_variables,
 )
 from etcdlab.interpreter import Interpreter
+from etcdlab.interruption import undoable
 from etcdlab.lab import Lab
 from etcdlab.model.report import OwnerEnd
 from etcdlab.model.status import ClusterVerdict, LabStatus
@@ -130,6 +129,7 @@ def exec_(
     except OSError as error:
         refuse(ctx, words[0], error)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(undoable())  # until there is a command that signals can be handed to
         if lab is None:
             used, status = stack.enter_context(own_lab(ctx.obj, options, timeout=timeout, pifpaf=compat is not None))
         else:
@@ -185,7 +185,6 @@ def own_lab(
 ) -> Iterator[tuple[Lab, LabStatus]]:
     """A new lab, ready; gone without a trace at the end, or when this process is."""
     began = time.monotonic()
-    _end_on_signals()
     loaded = read(options)
     topology = like_pifpaf(loaded.topology) if pifpaf else loaded.topology
     if topology.name == Topology().name:
@@ -266,14 +265,3 @@ def _purge(lab: Lab) -> None:
         pass  # the command has removed it
     except EtcdlabError as failure:
         render.error(failure, as_json=False)
-
-
-def _end_on_signals() -> None:
-    """Let SIGTERM and SIGHUP undo what was made, as Ctrl-C does, until there is a command to hand them to."""
-
-    def end(number: int, _: FrameType | None) -> NoReturn:
-        raise SystemExit(128 + number)
-
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
-            signal.signal(number, end)

@@ -1,10 +1,11 @@
 """The one place that prints. Colour and tables on a terminal, plain aligned text in a pipe, JSON when asked."""
 
+import errno
 import functools
 import os
 import sys
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Final, TextIO
 
 import msgspec
 
@@ -13,6 +14,8 @@ from etcdlab.errors import BootError, EtcdlabError
 
 STYLES = {"good": "green", "bad": "bold red", "warning": "yellow", "quiet": "dim"}
 JSON_VERSION = 1
+OUTPUT_LOST: Final = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF)
+"""Why output cannot be written: the disk is full, the terminal is gone, the descriptor was closed."""
 
 
 def render(result: Result, *, as_json: bool) -> None:
@@ -20,7 +23,7 @@ def render(result: Result, *, as_json: bool) -> None:
     for warning in result.warnings:
         message(f"warning: {warning}", style="warning")
     if as_json and result.data is not None:
-        print(encode(result.data))
+        print(encode(result.data), flush=True)
     else:
         show(result.view)
 
@@ -55,7 +58,7 @@ def plain(table: Table) -> str:
 def error(failure: EtcdlabError, *, as_json: bool) -> None:
     """Tell a person (stderr) or a program (`--json`: stdout) what went wrong and what to do next."""
     if as_json:
-        print(encode({"error": {"code": failure.code, "message": failure.message, "hint": failure.hint}}))
+        print(encode({"error": {"code": failure.code, "message": failure.message, "hint": failure.hint}}), flush=True)
         return
     message(f"error: {failure.message}", style="bad")
     if isinstance(failure, BootError):
@@ -66,14 +69,20 @@ def error(failure: EtcdlabError, *, as_json: bool) -> None:
 
 
 def message(text: str, *, style: str = "") -> None:
-    """One message on stderr, coloured on a terminal. A reader that left misses it, and stops nothing."""
+    """One message on stderr, coloured on a terminal. Where it cannot be written it is missed, and stops nothing."""
     try:
         if style and sys.stderr.isatty():
             _console(sys.stderr).print(text, style=STYLES[style], markup=False, highlight=False, soft_wrap=True)
         else:
             print(text, file=sys.stderr, flush=True)
-    except BrokenPipeError:
+    except OSError:
         sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - as long-lived as the process
+
+
+def output_lost(error: OSError) -> None:
+    """Tell that the result could not be written, and let Python not try again at its end and tell of that."""
+    sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - as long-lived as the process
+    message(f"error: the output could not be written: {error.strerror}", style="bad")
 
 
 @functools.cache

@@ -16,6 +16,7 @@ from etcdlab.cli.status_view import status_view
 from etcdlab.cli.topology import TopologyOptions, read, topology_options
 from etcdlab.cli.verb import DURATION, verb
 from etcdlab.interpreter import Interpreter
+from etcdlab.interruption import ENDING, Interrupted, undoable
 from etcdlab.launch import Daemon
 from etcdlab.model.event import Event, EventKind
 from etcdlab.model.report import OwnerEnd
@@ -24,7 +25,6 @@ from etcdlab.up import Outcome, Request, Started, Watcher
 if TYPE_CHECKING:
     from etcdlab.etcd.install import Progress
 
-_STOPPERS = (signal.SIGINT, signal.SIGTERM)
 _TOLD = {
     EventKind.SPAWNED: "started, pid {pid}",
     EventKind.ADOPTED: "still running, adopted, pid {pid}",
@@ -54,8 +54,6 @@ def up(
     A lab that was stopped starts again as it was; one that runs is reported.
     """
     began = time.monotonic()
-    # As Ctrl-C: what was made is undone (`timeout 5 etcdlab up`), a lab in the foreground is stopped.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     loaded = read(options)
     request = Request(
         topology=loaded.topology,
@@ -66,18 +64,18 @@ def up(
         owner_end=OwnerEnd.STOP if foreground else OwnerEnd.STAY,
     )
     with contextlib.ExitStack() as stack:
-        watcher = Watcher(on_event=_tell, on_install=installation_display(stack))
+        stack.enter_context(undoable())
+        # A lab that stays is told of: a signal that comes meanwhile waits.
+        on_ready = partial(signal.pthread_sigmask, signal.SIG_BLOCK, ENDING)
+        watcher = Watcher(on_event=_tell, on_install=installation_display(stack), on_ready=on_ready)
         started = lab_up.up(request, watcher, interpreter)
     stay = started.daemon if foreground else None
-    if stay is not None:
-        # A signal that comes while the result is printed waits until it can be answered.
-        signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPERS)
     return Result(
         view=_view(started, began),
         data=started.status,
         exit_status=started.status.verdict.exit_status,
         warnings=loaded.warnings,
-        then=partial(_stay, stay, started.status.lab) if stay else None,
+        then=partial(_stay, stay, started.status.lab) if stay else _heed,
     )
 
 
@@ -93,16 +91,22 @@ def _view(started: Started, began: float) -> View:
 
 
 def _stay(daemon: Daemon, lab: str) -> None:
-    """Wait for a lab in the foreground: Ctrl-C or SIGTERM stops it."""
+    """Wait for a lab in the foreground: Ctrl-C or SIGTERM stops it, a second time at once."""
     render.message("In the foreground: Ctrl-C stops the lab.")
-    try:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPERS)
-        daemon.wait()
-    except KeyboardInterrupt:
-        render.message("stopping …")
-        daemon.stop()
-        daemon.wait()
+    while True:
+        try:
+            with undoable():
+                _heed()
+                daemon.wait()
+            break
+        except Interrupted:
+            render.message("stopping …")
+            daemon.stop()
     render.message(f"lab {lab} is stopped")
+
+
+def _heed() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
 
 
 def installation_display(stack: contextlib.ExitStack) -> Callable[["Progress"], None]:

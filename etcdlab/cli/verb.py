@@ -12,6 +12,7 @@ from etcdlab.cli import render
 from etcdlab.cli.completion import complete_lab
 from etcdlab.cli.result import Result
 from etcdlab.errors import EtcdlabError, ExitStatus
+from etcdlab.interruption import Interrupted, end_by
 from etcdlab.model.units import Duration
 
 if TYPE_CHECKING:
@@ -59,23 +60,23 @@ class Verb(click.Command):
         """Run the callback and leave with its status."""
         as_json = bool(ctx.params.pop("as_json", False))
         try:
+            return self._invoke(ctx, as_json=as_json)
+        except BrokenPipeError:  # the reader left (`etcdlab logs -f | head`); here, since click would call it a failure
+            end_by(signal.SIGPIPE)
+
+    def _invoke(self, ctx: click.Context, *, as_json: bool) -> Any:
+        try:
             result = super().invoke(ctx)
             if isinstance(result, Result):
                 gc.freeze()  # else the first collection walks all that was imported: 15 ms of an `up`
                 gc.enable()  # a view may go on for ever
                 render.render(result, as_json=as_json)
                 if result.then is not None:
-                    sys.stdout.flush()
                     result.then()
                 ctx.exit(result.exit_status)
         except EtcdlabError as failure:
             render.error(failure, as_json=as_json)
             ctx.exit(failure.exit_status)
-        except BrokenPipeError:
-            # The reader left (`etcdlab logs -f | head`): end as a program killed by SIGPIPE would, quietly. Here, since
-            # click would call it a failure.
-            sys.stderr.close()
-            ctx.exit(128 + signal.SIGPIPE)
         return result
 
 
@@ -85,7 +86,7 @@ def verb(name: str, *, example: str, **settings: Any) -> Callable[[Callable[...,
 
 
 def run(group: click.Group, interpreter: "Interpreter | None") -> None:
-    """Run the command line to its exit: no traceback for Ctrl-C or bad usage.
+    """Run the command line to its exit: no traceback for signals or bad usage.
 
     `interpreter` is for a verb that starts a lab.
     """
@@ -94,8 +95,13 @@ def run(group: click.Group, interpreter: "Interpreter | None") -> None:
     except click.ClickException as failure:
         failure.show()
         status = ExitStatus.USAGE
-    except (KeyboardInterrupt, click.Abort):
+    except Interrupted as interrupted:
         render.message("interrupted")
-        status = 128 + signal.SIGINT
+        end_by(interrupted.number)
+    except OSError as error:
+        if error.errno not in render.OUTPUT_LOST or error.filename is not None:
+            raise
+        render.output_lost(error)
+        status = ExitStatus.FAILED
     gc.freeze()  # else the interpreter's end walks every object that was imported, some 10 ms
     sys.exit(status)

@@ -179,7 +179,7 @@ def test_follow_until_interrupted(files: dict[str, Path], follower: subprocess.P
     assert messages([follower.stdout.readline()]) == ["n3 INFO seven"]
     follower.send_signal(signal.SIGINT)
     output, errors = follower.communicate(timeout=20)
-    assert (output, errors.strip(), follower.returncode) == ("", "interrupted", 128 + signal.SIGINT)
+    assert (output, errors, follower.returncode) == ("", "", -signal.SIGINT)
 
 
 def test_follow_ends_quietly_when_the_reader_leaves(files: dict[str, Path], follower: subprocess.Popen[str]) -> None:
@@ -189,5 +189,5 @@ def test_follow_ends_quietly_when_the_reader_leaves(files: dict[str, Path], foll
     follower.stdout.close()
     with files["n1"].open("ab") as file:
         file.write(zap(7, "seven"))
-    assert follower.wait(20) != 0
+    assert follower.wait(20) == -signal.SIGPIPE
     assert follower.stderr.read() == ""
