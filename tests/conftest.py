@@ -1,5 +1,6 @@
 """What tests of labs share: a home of their own that must be empty again, and one running lab to look at."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from hypothesis import HealthCheck, settings
 
 from etcdlab.lab import Lab
 from etcdlab.model.topology import EtcdTable, Profile, Topology
@@ -14,6 +16,11 @@ from tests.e2e.labs import running
 from tests.fake_lab import FakeLab
 
 pytest_plugins = ["pytester"]
+
+# The same examples each time in CI. `--hypothesis-profile=thorough` looks for what is left, for minutes.
+settings.register_profile("usual", deadline=None, derandomize="CI" in os.environ)
+settings.register_profile("thorough", deadline=None, max_examples=100 * 50, suppress_health_check=list(HealthCheck))
+settings.load_profile("usual")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

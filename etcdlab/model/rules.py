@@ -7,7 +7,9 @@ not once for each mistake. What concerns certificates is in `etcdlab.pki.roles`.
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Final
+from typing import Any, Final
+
+import msgspec
 
 from etcdlab.model import quorum
 from etcdlab.model.topology import CompactionMode, EtcdTable, NodeTable, Profile, Topology
@@ -22,6 +24,7 @@ VERSION: Final = re.compile(r"v?\d+\.\d+(\.\d+([-+~.][0-9A-Za-z.+~-]+)?)?", re.A
 _NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII)
 _LONGEST_NAME: Final = 48
 _FLAG: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*", re.ASCII)
+_UNUSABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _HOST: Final = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(\.(?!-)[A-Za-z0-9-]{1,63})*", re.ASCII)
 _GO_DURATION: Final = re.compile(r"\d+|(\d+(\.\d+)?(ns|us|ms|s|m|h))+", re.ASCII)
@@ -70,8 +73,12 @@ _TICKS: Final = ("heartbeat-interval", "election-timeout")
 
 
 def problems(topology: Topology) -> list[Problem]:
-    """All that must be repaired before this topology can be built."""
-    return [problem for rule in _RULES for problem in rule(topology)]
+    """All that must be repaired before this topology can be built, one problem for each key."""
+    found: dict[str, str] = {}
+    for rule in _RULES:
+        for path, sentence in rule(topology):
+            found.setdefault(path, sentence)
+    return list(found.items())
 
 
 def warnings(topology: Topology) -> list[Problem]:
@@ -83,6 +90,24 @@ def warnings(topology: Topology) -> list[Problem]:
     survived = f"{tolerated or 'no'} failure{'s'[: tolerated != 1]}"
     sentence = f"{voters} voting members survive {survived}, as {voters - 1} {'does' if voters == 2 else 'do'}"
     return [("node" if topology.node else "nodes", f"{sentence}: an even count adds cost and no safety")]
+
+
+def _texts(topology: Topology) -> Iterator[Problem]:
+    for path, text in _leaves("", msgspec.to_builtins(topology, enc_hook=str)):
+        if _UNUSABLE.search(text):
+            yield path, "holds a control character (a line break is one), or what is not UTF-8"
+
+
+def _leaves(path: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Every text in `value`, with its key path."""
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _leaves(f"{path}.{key}".lstrip("."), item)
+    elif isinstance(value, (list, tuple)):
+        for number, item in enumerate(value):
+            yield from _leaves(f"{path}[{number}]", item)
 
 
 def _names(topology: Topology) -> Iterator[Problem]:
@@ -276,4 +301,5 @@ _RULES: Final[tuple[Callable[[Topology], Iterator[Problem]], ...]] = (
     _subject,
     _durations,
     _numbers,
+    _texts,
 )

@@ -20,6 +20,8 @@ Problems = dict[str, str]
 
 _S = TypeVar("_S", bound=msgspec.Struct)
 
+_MOST: Final = 2**63 - 1
+"""What TOML allows a whole number to be."""
 _WORDS: Final[dict[Any, str]] = {
     str: "text",
     int: "a whole number",
@@ -110,8 +112,8 @@ def _entries(kind: Any, data: object, path: str, problems: Problems) -> dict[str
 
 
 def _leaf(values: dict[Any, Any], key: Any, kind: Any, value: object, path: str, problems: Problems) -> None:
-    if isinstance(value, str) and "\0" in value:
-        problems[path] = "text with a NUL character cannot be passed to a process"
+    if isinstance(value, int) and not -_MOST - 1 <= value <= _MOST:
+        problems[path] = f"expected {_expected(kind)}, but found {_found(value)}"
         return
     try:
         values[key] = msgspec.convert(value, kind, dec_hook=_parse)
@@ -152,6 +154,8 @@ def _found(value: object) -> str:
         return str(value).lower()
     if isinstance(value, str):
         return text(value)
+    if isinstance(value, int) and abs(value) > _MOST:
+        return "a number of more than 64 bits"  # Python refuses to write one of more than 4300 digits
     return str(value)
 
 

@@ -23,13 +23,20 @@ from etcdlab.prepare import planfile
 from etcdlab.prepare.control_socket import socket_path
 
 _READ_ONLY: Final = (errno.EACCES, errno.EROFS)
+LONGEST_NAME: Final = 255
+"""Bytes that one component of a path can have."""
 TRIES: Final = 100
 """How often a directory that is purged at the same time is made anew."""
 
 
 def home() -> Path:
-    """Where labs live: `$ETCDLAB_HOME`, else etcdlab's directory in the user's state directory."""
+    """Where labs live: `$ETCDLAB_HOME`, else etcdlab's directory in the user's state directory. Raises UsageError."""
     if chosen := os.environ.get("ETCDLAB_HOME"):
+        if not chosen.isprintable():
+            raise UsageError(
+                f"ETCDLAB_HOME is {chosen!r}: such a path cannot stand in an argument of etcd, nor in JSON",
+                hint="Set it to a path of printable characters, in UTF-8.",
+            )
         return Path(chosen).absolute()
     import platformdirs  # 20 ms that a user of $ETCDLAB_HOME does not pay
 
@@ -52,7 +59,11 @@ class LabDirectory:
 
     @classmethod
     def named(cls, name: str) -> "LabDirectory":
-        """The directory of the lab called `name`, whether or not it exists."""
+        """The directory of the lab called `name`, whether or not it exists. Raises UsageError if it is no name."""
+        if name in ("", ".", "..") or "/" in name or "\0" in name or len(os.fsencode(name)) > LONGEST_NAME:
+            raise UsageError(
+                f"{name[:LONGEST_NAME]!r} is not the name of a lab", hint="`etcdlab ls` lists those there are."
+            )
         return cls(home() / name)
 
     def node(self, name: str) -> Path:
@@ -61,7 +72,7 @@ class LabDirectory:
 
     def exists(self) -> bool:
         """Whether a lab was made here: it is one from the moment its plan is written."""
-        return self.plan.is_file()
+        return os.path.isfile(self.plan)  # noqa: PTH113 - Path's raises for what is another user's
 
     def is_running(self) -> bool:
         """Whether a daemon (or a command that is about to start one) holds this lab. Raises LabStateError."""
@@ -237,13 +248,25 @@ def _is_held(descriptor: int) -> bool:
     return False
 
 
+def entries(home: Path) -> list[Path]:
+    """What is in a directory of labs, by name. Raises LabStateError when it cannot be read."""
+    try:
+        return sorted(home.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise LabStateError(
+            f"{home}, where the labs are, cannot be read: {error.strerror}",
+            hint="Set ETCDLAB_HOME to a directory of yours.",
+        ) from error
+
+
 def all_labs() -> Iterator[LabDirectory]:
     """Every lab in `home()`, by name."""
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        for path in sorted(home().iterdir()):
-            directory = LabDirectory(path)
-            if directory.exists():
-                yield directory
+    for path in entries(home()):
+        directory = LabDirectory(path)
+        if directory.exists():
+            yield directory
 
 
 def choose(name: str | None) -> LabDirectory:
@@ -251,7 +274,9 @@ def choose(name: str | None) -> LabDirectory:
 
     Raises NotRunningError when there is none and UsageError when there are several.
     """
-    if name := name or os.environ.get("ETCDLAB_LAB"):
+    if name is None:
+        name = os.environ.get("ETCDLAB_LAB") or None
+    if name is not None:  # --lab "" is a mistake of a script, and not the only lab there is
         directory = LabDirectory.named(name)
         if not directory.exists():
             raise no_such_lab(name)

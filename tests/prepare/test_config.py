@@ -179,7 +179,7 @@ def test_paths_are_relative_to_the_file_wherever_one_stands(written, tmp_path, m
         ("tls.server.hosts = ['a', 1]", "tls.server.hosts[1]: expected text, but found 1"),
         ("etcd.flags = []", "etcd.flags: expected a table, written [etcd.flags], but found an array"),
         ("etcd.flags.pre-vote = []", "etcd.flags.pre-vote: expected text or a whole number or true or false"),
-        ('etcd.env.A = "\\u0000"', "etcd.env.A: text with a NUL character cannot be passed to a process"),
+        ('etcd.env.A = "\\u0000"', "etcd.env.A: holds a control character (a line break is one), or what is not UTF-8"),
         ("nodes = 1000000000000", "nodes: a lab has 1 to 50 members"),
         ("tls.ca.certificate = 'ca.pem'", "tls.ca.private_key: "),
     ],
