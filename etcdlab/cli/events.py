@@ -10,11 +10,11 @@ import click
 import msgspec
 
 from etcdlab.cli.result import Cell, Result
-from etcdlab.cli.stream import stream_verb
+from etcdlab.cli.stream import LINE_COUNT, stream_verb
 from etcdlab.cli.verb import lab_option
-from etcdlab.etcd.log import printable
 from etcdlab.etcd.logfile import Tail, arrivals
 from etcdlab.model.event import Event, EventKind, describe, parse
+from etcdlab.model.text import printable
 from etcdlab.prepare import labdir
 
 EVENTS: Final = 200
@@ -36,7 +36,7 @@ _NO_NODE: Final = "-"
 
 @stream_verb("events", example="etcdlab events -f")
 @click.option("-f", "--follow", is_flag=True, help="Go on with what happens from now on, until Ctrl-C.")
-@click.option("-n", "--lines", type=click.IntRange(min=0), default=EVENTS, show_default=True, help="Only the last N.")
+@click.option("-n", "--lines", type=LINE_COUNT, default=EVENTS, show_default=True, help="Only the last N.")
 @lab_option
 def events(follow: bool, lines: int, lab: str | None, json_lines: bool) -> Result:
     """Show what happened: members spawned, exited, restarted, failed; leaders and quorum changing."""
@@ -57,7 +57,7 @@ def _journal(tail: Tail, *, follow: bool, count: int) -> Iterator[Event]:
 
 
 def _for_people(event: Event, width: int) -> str | Cell:
-    node = (event.node or _NO_NODE).ljust(width)
+    node = printable(event.node or _NO_NODE).ljust(width)
     text = f"{_clock(event.time)}  {node}  {event.kind.value:<15}  {printable(describe(event))}".rstrip()
     style = _STYLES.get(event.kind)
     return Cell(text, style) if style else text

@@ -13,7 +13,7 @@ import msgspec
 
 from etcdlab.cli.completion import complete_node
 from etcdlab.cli.result import Cell, Result
-from etcdlab.cli.stream import stream_verb
+from etcdlab.cli.stream import LINE_COUNT, stream_verb
 from etcdlab.cli.verb import lab_option
 from etcdlab.etcd.log import Level, LogLine, Record, render
 from etcdlab.etcd.logfile import LogFiles, read
@@ -64,7 +64,7 @@ class Pattern(click.ParamType[re.Pattern[str]]):
         """The expression, compiled. A click usage error says what is wrong with it."""
         try:
             return re.compile(value)
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             self.fail(f"{value!r} is no regular expression: {error}", param, ctx)
 
 
@@ -100,15 +100,15 @@ class Sieve:
 
 @stream_verb("logs", example="etcdlab logs n2 -f --level warning")
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is written from now on, until Ctrl-C.")
-@click.option(
-    "-n", "--lines", type=click.IntRange(min=0), help=f"Only the last N lines; default {LINES}, or all with --since."
-)
+@click.option("-n", "--lines", type=LINE_COUNT, help=f"Only the last N lines; default {LINES}, or all with --since.")
 @click.option(
     "--level", type=click.Choice([level.value for level in Level]), default="debug", help="Only so grave or graver."
 )
 @click.option("--since", type=Moment(), metavar="TIME", help='Only from then on: "5m" ago, or an ISO time.')
 @click.option("--grep", type=Pattern(), metavar="REGEX", help="Only lines in which it is found.")
-@click.option("--raw", is_flag=True, help="Print the lines as etcd wrote them, without the members' names.")
+@click.option(
+    "--raw", is_flag=True, help="Print the lines as etcd wrote them; on a terminal, control characters are escaped."
+)
 @lab_option
 @click.argument("nodes", nargs=-1, metavar="[NODE]...", shell_complete=complete_node)
 def logs(

@@ -11,6 +11,7 @@ import msgspec
 
 from etcdlab.cli.result import Cell, Result, Table, View
 from etcdlab.errors import BootError, EtcdlabError
+from etcdlab.model.text import printable, printable_lines
 
 STYLES = {"good": "green", "bad": "bold red", "warning": "yellow", "quiet": "dim"}
 JSON_VERSION = 1
@@ -39,16 +40,17 @@ def show(view: View) -> None:
     on_terminal = sys.stdout.isatty()
     for part in view:
         if isinstance(part, str):
-            print(part, flush=True)
+            # In a pipe as it is, since it may be a script, JSON or a log as etcd wrote it.
+            print(printable_lines(part) if on_terminal else part, flush=True)
         elif on_terminal:
             _console(sys.stdout).print(_rich(part), soft_wrap=isinstance(part, Cell))
         else:
-            print(part.text if isinstance(part, Cell) else plain(part), flush=True)
+            print(printable_lines(part.text) if isinstance(part, Cell) else plain(part), flush=True)
 
 
 def plain(table: Table) -> str:
     """A table as aligned text, two spaces between columns, nothing at line ends."""
-    rows = [table.header, *(tuple(cell.text if isinstance(cell, Cell) else cell for cell in row) for row in table.rows)]
+    rows = [table.header, *(tuple(printable(_text(cell)) for cell in row) for row in table.rows)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(table.header))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
@@ -58,7 +60,10 @@ def plain(table: Table) -> str:
 def error(failure: EtcdlabError, *, as_json: bool) -> None:
     """Tell a person (stderr) or a program (`--json`: stdout) what went wrong and what to do next."""
     if as_json:
-        print(encode({"error": {"code": failure.code, "message": failure.message, "hint": failure.hint}}), flush=True)
+        # A path on the command line need not be UTF-8, as JSON must.
+        said = {"message": failure.message, "hint": failure.hint}
+        told = {name: text.encode(errors="backslashreplace").decode() for name, text in said.items()}
+        print(encode({"error": {"code": failure.code, **told}}), flush=True)
         return
     message(f"error: {failure.message}", style="bad")
     if isinstance(failure, BootError):
@@ -70,6 +75,7 @@ def error(failure: EtcdlabError, *, as_json: bool) -> None:
 
 def message(text: str, *, style: str = "") -> None:
     """One message on stderr, coloured on a terminal. Where it cannot be written it is missed, and stops nothing."""
+    text = printable_lines(text)
     try:
         if style and sys.stderr.isatty():
             _console(sys.stderr).print(text, style=STYLES[style], markup=False, highlight=False, soft_wrap=True)
@@ -98,8 +104,16 @@ def _rich(part: Cell | Table) -> Any:
     from rich.text import Text
 
     if isinstance(part, Cell):
-        return Text(part.text, style=STYLES[part.style])
+        return Text(printable_lines(part.text), style=STYLES[part.style])
     grid = RichTable(*part.header, box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for row in part.rows:
-        grid.add_row(*(Text(cell.text, STYLES[cell.style]) if isinstance(cell, Cell) else Text(cell) for cell in row))
+        grid.add_row(*(Text(printable(_text(cell)), _style(cell)) for cell in row))
     return grid
+
+
+def _text(cell: str | Cell) -> str:
+    return cell.text if isinstance(cell, Cell) else cell
+
+
+def _style(cell: str | Cell) -> str:
+    return STYLES[cell.style] if isinstance(cell, Cell) else ""

@@ -1,12 +1,15 @@
 """Verbs that tell things one by one, for ever if asked: their `--json` is a line of JSON for each."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from etcdlab.cli.result import Result
 from etcdlab.cli.verb import Verb
+
+LINE_COUNT: Final = click.IntRange(0, 10**9)
+"""More than any file has, and no more than Python counts to."""
 
 
 class StreamVerb(Verb):

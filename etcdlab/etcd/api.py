@@ -140,6 +140,16 @@ class GatewayError(Exception):
         self.message = message
 
 
+class _Refusal(msgspec.Struct, frozen=True):
+    """`message` is in both generations of the gateway; the older one has `error` beside it."""
+
+    code: int
+    message: str
+
+
+_SHOWN: Final = 200
+"""How much of what a stranger may have said is passed on."""
+
 Answer = TypeVar("Answer")
 
 
@@ -203,13 +213,12 @@ def member_add_body(peer_url: str, *, learner: bool) -> bytes:
 def decode(status: int, body: bytes, kind: type[Answer]) -> Answer:
     """Read an answer. Raises GatewayError for a refusal or for what is not etcd's JSON."""
     try:
-        data: Any = msgspec.json.decode(body)
         if status == 200:
-            return msgspec.convert(data, kind, strict=False)
-        # `message` in both generations of the gateway; the older one has `error` beside it.
-        raise GatewayError(int(data["code"]), str(data["message"]))
-    except (msgspec.MsgspecError, KeyError, TypeError, ValueError):
-        raise GatewayError(None, f"status {status}: {body[:200].decode(errors='replace')}") from None
+            return msgspec.json.decode(body, type=kind, strict=False)
+        refusal = msgspec.json.decode(body, type=_Refusal, strict=False)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise GatewayError(None, f"status {status}: {body[:_SHOWN].decode(errors='replace')}") from None
+    raise GatewayError(refusal.code, refusal.message[:_SHOWN])
 
 
 def hexadecimal(identifier: int) -> str:

@@ -12,8 +12,9 @@ from typing import Final
 
 import msgspec
 
-from etcdlab.etcd.log import Record, parse, printable
+from etcdlab.etcd.log import Record, parse
 from etcdlab.model.exit import ExitReason
+from etcdlab.model.text import printable
 
 LINES_WANTED: Final = 400
 """How many of an incarnation's last lines `why` should see: a panic's message stands above its goroutines' stacks."""
@@ -113,6 +114,9 @@ _TELLING: Final = re.compile(
 _NAMELESS: Final = frozenset({"discovery failed", "failed to start etcd", "server error"})
 """Messages that say nothing beside their `error`."""
 
+_LONGEST: Final = 2000
+"""Characters of a line that are looked at, and told: some rules take a time that is quadratic in them."""
+
 _PORT: Final = re.compile(r"listen tcp\d? \S*:(?P<port>\d+): bind")
 
 
@@ -173,7 +177,8 @@ def _words(record: Record) -> str:
         text = ": ".join(part for part in (record.message, error) if part)
     if variable := record.fields.get("environment-variable"):
         text = f"{text} ({variable})"
-    return printable(text)
+    text = printable(text[:_LONGEST])
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
 def _by_rule(text: str, node: str) -> Explanation | None:

@@ -14,6 +14,8 @@ from typing import Any, Final, Self
 
 import msgspec
 
+from etcdlab.model.text import printable
+
 
 class Level(enum.Enum):
     """How grave a line is; the values are the words that people type and read."""
@@ -155,8 +157,15 @@ def render(record: Record) -> str:
     """One line for a person: local time with milliseconds, level, message, then what the fields say. Safe to print."""
     if record.time is None:
         return printable(record.message)
-    clock = record.time.astimezone().strftime("%H:%M:%S.%f")[:-3]
+    clock = _local(record.time).strftime("%H:%M:%S.%f")[:-3]
     return f"{clock} {_TAGS[record.level]} {printable(record.message)}{_fields(record.fields)}"
+
+
+def _local(time: datetime) -> datetime:
+    try:
+        return time.astimezone()
+    except (OverflowError, ValueError):  # in the first or last hours that there are
+        return time
 
 
 def _fields(fields: Mapping[str, Any]) -> str:
@@ -176,11 +185,3 @@ def _value(value: Any) -> str:
     if len(text) > _VALUE_WIDTH:
         text = text[: _VALUE_WIDTH - 1] + "…"
     return f'"{text}"' if " " in text or not text else text
-
-
-def printable(text: str) -> str:
-    """`text` with tabs as spaces and every control character escaped: a log line must not drive a terminal."""
-    text = text.replace("\t", "    ")
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

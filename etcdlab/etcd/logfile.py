@@ -1,5 +1,6 @@
 """Members' log files: their last lines, all of them merged by time, and what is appended from now on.
 
+A line of more than LONGEST_LINE bytes comes in pieces of about that size: one without an end must not fill the memory.
 A log at `etcd.log` may have older parts: `etcd.log.1` is the newest of them, `etcd.log.2` the one before, and so on.
 Everything here blocks; nothing here writes.
 """
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
 POLL_S: Final = 0.1
 """How often files are looked at where there is no inotify."""
 
+LONGEST_LINE: Final = 2 * 2**20
+"""Bytes. etcd takes requests of 1.5 MiB, and may tell a key whole."""
+LAST_BYTES: Final = 8 * LONGEST_LINE
+"""How much the last lines may be together."""
+
 _BLOCK: Final = 64 * 1024
 _READ: Final = 4 * _BLOCK
 _PROOF: Final = 256
@@ -35,11 +41,12 @@ _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 def last_lines(path: Path, count: int, *, since: int | None = None) -> list[bytes]:
     """The last `count` lines of the log at `path`, oldest first, reading no more than it must. No file: no lines.
 
+    They are fewer if they have more than LAST_BYTES together.
+
     With `since`, only lines from that byte of the newest part on; all of it when it is shorter, as after a rotation.
     """
-    if since is None:
-        return list(_history(path, count))
-    return list(itertools.islice(_backwards(path, since=since), count))[::-1]
+    lines = _all_backwards(path) if since is None else _backwards(path, since=since)
+    return list(_within(LAST_BYTES, itertools.islice(lines, count)))[::-1]
 
 
 def read(paths: Mapping[str, Path], count: int | None = None) -> Iterator[tuple[str, Record]]:
@@ -123,6 +130,9 @@ class Tail:
         """Whole lines not given yet, at most one read's worth; none when there are none now."""
         while data := self._read() or self._read_after_change():
             *lines, self._rest = (self._rest + data).split(b"\n")
+            if len(self._rest) > LONGEST_LINE:
+                lines.append(self._rest)
+                self._rest = b""
             if lines:
                 return lines
         return []
@@ -202,14 +212,26 @@ def _history(path: Path, count: int | None, end: int | None = None) -> Iterator[
             yield from _forwards(part)
         yield from _forwards(path, end)
     else:
-        parts = [_backwards(path, end), *map(_backwards, _older(path))]
-        yield from reversed(list(itertools.islice(itertools.chain.from_iterable(parts), count)))
+        yield from reversed(list(itertools.islice(_all_backwards(path, end), count)))
+
+
+def _all_backwards(path: Path, end: int | None = None) -> Iterator[bytes]:
+    """All parts' lines, last first."""
+    return itertools.chain(_backwards(path, end), *map(_backwards, _older(path)))
+
+
+def _within(budget: int, lines: Iterable[bytes]) -> Iterator[bytes]:
+    for line in lines:
+        budget -= len(line)
+        if budget < 0:
+            return
+        yield line
 
 
 def _forwards(path: Path, end: int | None = None) -> Iterator[bytes]:
     with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
         position = 0
-        for line in file:
+        while line := file.readline(LONGEST_LINE):
             position += len(line)
             if end is not None and position > end:
                 return
@@ -227,6 +249,9 @@ def _backwards(path: Path, end: int | None = None, since: int = 0) -> Iterator[b
             start -= size
             first, *lines = io.BytesIO(os.pread(file.fileno(), size, start) + first).readlines()
             yield from reversed(lines)
+            if len(first) > LONGEST_LINE:
+                yield first
+                first = b""
         if first:
             yield first
 
@@ -241,13 +266,17 @@ def merge(logs: Mapping[str, Iterable[bytes]]) -> Iterator[tuple[str, Record]]:
 
 def _groups(name: str, lines: Iterable[bytes]) -> Iterator[tuple[datetime, str, list[Record]]]:
     """A log's records, each with those behind it that have no time: a Go stack stays with its panic."""
-    moment, group = _LONG_AGO, list[Record]()
+    moment, group, size = _LONG_AGO, list[Record](), 0
     for record in map(parse, lines):
         if record.time is not None:
             if group:
                 yield moment, name, group
-            moment, group = record.time, []
+            moment, group, size = record.time, [], 0
+        elif size > LONGEST_LINE:  # no stack: the rest of it comes as another group of the same time
+            yield moment, name, group
+            group, size = [], 0
         group.append(record)
+        size += len(record.raw)
     if group:
         yield moment, name, group
 

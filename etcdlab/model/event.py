@@ -46,7 +46,7 @@ def parse(line: bytes) -> Event | None:
     """The event on a line of the journal; None for one that a crash cut short, or of a kind that is not known yet."""
     try:
         return msgspec.json.decode(line, type=Event)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 
@@ -69,7 +69,7 @@ def describe(event: Event) -> str:
     """An event's detail in words."""
     try:
         return _WORDS[event.kind].format_map(event.detail)
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return " ".join(f"{name}={_value(value)}" for name, value in event.detail.items())
 
 

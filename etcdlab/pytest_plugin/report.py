@@ -7,6 +7,7 @@ from etcdlab.etcd.log import Level, parse, render
 from etcdlab.history import Mark
 from etcdlab.lab import Lab, condition
 from etcdlab.model.event import Event, describe
+from etcdlab.model.text import printable
 
 LINES: Final = 30
 """Of each part the last so many: a test that runs long enough fills any screen."""
@@ -39,7 +40,7 @@ def _events(lab: Lab, since: Mark | None) -> list[str]:
 
 
 def _event(event: Event) -> str:
-    return f"{event.time[11:23]}  {event.node or '-'}  {event.kind.value}  {describe(event)}".rstrip()
+    return printable(f"{event.time[11:23]}  {event.node or '-'}  {event.kind.value}  {describe(event)}".rstrip())
 
 
 def _complaints(lab: Lab, since: Mark | None) -> list[str]:

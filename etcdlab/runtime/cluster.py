@@ -31,7 +31,7 @@ from etcdlab.runtime.node import Node
 from etcdlab.runtime.tail import watch_lines
 from etcdlab.runtime.watch import Watch
 
-LOG_BACKLOG: Final = 1000
+LOG_BACKLOG: Final = 200
 """Batches of lines that a follower of the logs may fall behind."""
 
 LOG_CHUNK: Final = 200
