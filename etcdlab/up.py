@@ -15,7 +15,7 @@ from etcdlab.interpreter import Interpreter
 from etcdlab.interruption import uninterrupted
 from etcdlab.launch import Daemon
 from etcdlab.model.event import Event
-from etcdlab.model.plan import Plan
+from etcdlab.model.plan import NodePlan, Plan
 from etcdlab.model.report import OwnerEnd
 from etcdlab.model.status import LabStatus
 from etcdlab.model.topology import Topology
@@ -163,22 +163,36 @@ def _create(directory: LabDirectory, request: Request, watcher: Watcher, ports: 
         ports=ports,
         find=partial(ensure, progress=watcher.on_install),
     )
-    for node in plan.nodes:
-        # Else the failure of this lab would discard what is no part of it.
-        if (Path(node.data_dir) / "member").exists():
-            raise LabStateError(
-                f"the data directory {node.data_dir} of member {node.name} holds an earlier member's data",
-                hint="Move it away, or name another one in the topology.",
-            )
     directory.nodes.mkdir(mode=0o700)
     for node in plan.nodes:
         Path(node.directory).mkdir(mode=0o700)
-        Path(node.data_dir).mkdir(mode=0o700, parents=True, exist_ok=True)
+    for node in plan.nodes:
+        _make_data_directory(node)
     if plan.pki is not None:
         store.create(plan.pki)
     replace_file(directory.topology, config.dump(request.topology).encode())
     directory.save_plan(plan)
     return plan
+
+
+def _make_data_directory(node: NodePlan) -> None:
+    """Make it where there is none. Raises LabStateError if that cannot be, or an earlier member's data is there."""
+    data = Path(node.data_dir)
+    try:
+        # Else the failure of this lab would discard what is no part of it.
+        is_used = (data / "member").exists()
+        if not is_used:
+            data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise LabStateError(
+            f"the data directory {data} of member {node.name} cannot be made: {error.strerror}",
+            hint="Name another one in the topology, or none.",
+        ) from error
+    if is_used:
+        raise LabStateError(
+            f"the data directory {data} of member {node.name} holds an earlier member's data",
+            hint="Move it away, or name another one in the topology.",
+        )
 
 
 def _refuse_difference(directory: LabDirectory, request: Request) -> None:

@@ -15,9 +15,9 @@ from etcdlab.prepare.labdir import LabDirectory, all_labs
 @click.option("--all", "every", is_flag=True, help="All labs.")
 def down(lab: str | None, purge: bool, every: bool) -> Result:
     """Stop a lab: followers first, the leader last. `up` starts it again as it was, unless it was purged."""
-    if lab and every:
+    if lab is not None and every:
         raise UsageError("--lab and --all exclude each other", hint="Name one lab, or stop them all.")
-    if purge and lab and not LabDirectory.named(lab).path.exists():
+    if purge and lab is not None and not LabDirectory.named(lab).path.exists():
         return Result(view=[f"there is no lab {lab}: nothing to remove"], data={"labs": []})
     labs = [Lab(directory) for directory in all_labs()] if every else [Lab.attach(lab)]
     stopped = {one.name: one.down(purge=purge) for one in labs}

@@ -1,6 +1,7 @@
 """How every command behaves: `--json`, an example in `--help`, errors as messages, trustworthy exit statuses."""
 
 import gc
+import io
 import signal
 import sys
 from collections.abc import Callable
@@ -77,6 +78,12 @@ class Verb(click.Command):
         except EtcdlabError as failure:
             render.error(failure, as_json=as_json)
             ctx.exit(failure.exit_status)
+        except OSError as error:
+            if error.filename is None:
+                raise
+            # Of a place that is not as it should be: a message, as for all that is known of.
+            render.error(EtcdlabError(f"{error.filename}: {error.strerror}"), as_json=as_json)
+            ctx.exit(EtcdlabError.exit_status)
         return result
 
 
@@ -93,7 +100,9 @@ def run(group: click.Group, interpreter: "Interpreter | None") -> None:
     try:
         status = group(prog_name="etcdlab", standalone_mode=False, obj=interpreter)
     except click.ClickException as failure:
-        failure.show()
+        said = io.StringIO()
+        failure.show(said)
+        render.message(said.getvalue().rstrip())
         status = ExitStatus.USAGE
     except Interrupted as interrupted:
         render.message("interrupted")

@@ -20,7 +20,7 @@ from etcdlab.doctor.finding import Finding, Level, Topic
 from etcdlab.errors import LabStateError
 from etcdlab.launch import end_members, living_members
 from etcdlab.model.plan import Plan
-from etcdlab.prepare.labdir import LabDirectory
+from etcdlab.prepare.labdir import LabDirectory, entries
 from etcdlab.prepare.ports import holder
 from etcdlab.prepare.process import ProcessRecord, data_directory
 from etcdlab.prepare.title import lab_of
@@ -42,14 +42,13 @@ def examine(home: Path) -> Iterator[Finding]:
     processes = _processes(home)
     listening = _listening_ports()
     known: set[int] = set()
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        for path in sorted(home.iterdir()):
-            directory = LabDirectory(path)
-            if path.match(PURGED):
-                yield from _purged(path)
-            elif directory.exists() or directory.lock.exists():
-                yield from _lab(directory, listening)
-                known |= {record.identity.pid for record in living_members(directory).values()}
+    for path in entries(home):
+        directory = LabDirectory(path)
+        if path.match(PURGED):
+            yield from _purged(path)
+        elif directory.exists() or os.path.exists(directory.lock):  # noqa: PTH110 - as in LabDirectory.exists
+            yield from _lab(directory, listening)
+            known |= {record.identity.pid for record in living_members(directory).values()}
     yield from _strays(processes, known)
 
 

@@ -3,6 +3,7 @@
 import enum
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,7 +63,7 @@ def installed() -> list[str]:
     """The versions in the cache, newest first, whether or not they still work."""
     try:
         names = [path.name for path in installed_directory().iterdir()]
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError:
         return []
     return sorted(filter(versions.is_exact, names), key=versions.age, reverse=True)
 
@@ -91,8 +92,13 @@ def find(*, path: str | None, version: str | None) -> Binary:
 
 def probe(etcd: Path, origin: Origin) -> Binary:
     """Look at one binary and its tools. Raises BinaryError, naming it, when it cannot run a member."""
-    if not etcd.is_file():
-        raise BinaryError(f"{etcd} is not a file" if etcd.exists() else f"{etcd} does not exist", hint=REMEDIES)
+    try:
+        is_file = stat.S_ISREG(etcd.stat().st_mode)
+    except (OSError, ValueError) as error:
+        why = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be looked at: {error}"
+        raise BinaryError(f"{etcd} {why}", hint=REMEDIES) from error
+    if not is_file:
+        raise BinaryError(f"{etcd} is not a file", hint=REMEDIES)
     if not os.access(etcd, os.X_OK):
         raise BinaryError(f"{etcd} is not executable", hint=f"`chmod +x {etcd}` makes it so.")
     try:

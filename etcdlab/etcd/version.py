@@ -132,7 +132,7 @@ def _is_script(path: Path) -> bool:
 def _recall(memory: Path) -> dict[str, _Remembered]:
     try:
         return msgspec.json.decode(memory.read_bytes(), type=dict[str, _Remembered])
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {}
 
 

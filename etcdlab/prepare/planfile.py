@@ -37,7 +37,7 @@ def read(path: Path, *, lab: str) -> Plan:
         raise
     except OSError as error:
         raise LabStateError(f"{path} cannot be read: {error.strerror}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise LabStateError(
             f"{path} cannot be read, it is damaged: {error}",
             hint=f"`etcdlab down --lab {lab}` ends what still runs of it; {remedy}.",
