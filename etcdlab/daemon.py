@@ -35,7 +35,7 @@ import trio
 from etcdlab.control.listener import bind
 from etcdlab.control.server import serve
 from etcdlab.descriptors import ensure_standard
-from etcdlab.errors import BootError, EtcdlabError
+from etcdlab.errors import BootError, EtcdlabError, LabStateError
 from etcdlab.model.report import Failed, Go, Hold, OwnerEnd, Progress, Ready, Report
 from etcdlab.prepare.labdir import LabDirectory
 from etcdlab.prepare.process import identify
@@ -212,8 +212,13 @@ def main() -> None:
             directory.discard()
         return
     go = msgspec.json.decode(second, type=Go)
+    try:
+        log = os.open(directory.daemon_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    except OSError as error:
+        unwritable = LabStateError(f"{directory.daemon_log} cannot be written: {error.strerror}")
+        os.write(1, msgspec.json.encode(failed(unwritable)) + b"\n")
+        sys.exit(1)
     reporter = Reporter(os.dup(1))
-    log = os.open(directory.daemon_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for descriptor in (1, 2):
         os.dup2(log, descriptor)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import secrets
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -11,9 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from etcdlab import history, launch
+from etcdlab import down, history, launch
 from etcdlab.control.client import Client
-from etcdlab.errors import LabStateError, NotRunningError, QuorumError, TimedOutError, ToolError
+from etcdlab.errors import QuorumError, TimedOutError, ToolError
 from etcdlab.etcd.environment import clean
 from etcdlab.etcd.log import Record
 from etcdlab.etcd.tools import tool
@@ -26,7 +25,7 @@ from etcdlab.model.lifecycle import NodeState
 from etcdlab.model.plan import IdentityPlan, Plan
 from etcdlab.model.quorum import quorum
 from etcdlab.model.reset import ResetOutcome
-from etcdlab.model.status import ClusterVerdict, LabStatus, NodeStatus
+from etcdlab.model.status import ClusterVerdict, LabPhase, LabStatus, NodeStatus
 from etcdlab.prepare import labdir
 from etcdlab.prepare.labdir import LabDirectory
 
@@ -34,7 +33,6 @@ if TYPE_CHECKING:  # what only `up` and `topology` need is imported there: who a
     from etcdlab.launch import Daemon
     from etcdlab.model.topology import Profile, Topology
 
-STOP_TIMEOUT_S: Final = 60.0
 POLL_S: Final = 0.02
 """Seconds between two measurements of what `wait_until` waits for: not everything that changes is an event."""
 
@@ -326,39 +324,15 @@ class Lab:
     def down(self, *, purge: bool = False) -> bool:
         """Stop the lab, whether or not its daemon lives, and (`purge`) remove it. False when it was down already.
 
-        Raises TimedOutError when the daemon does not end in time.
+        Raises TimedOutError when the daemon does not end in time, LabStateError when the lab cannot be removed.
         """
-        try:
-            plan = self.plan
-        except LabStateError:
-            if not purge:
-                raise
-            plan = None
-        with self.directory.watch_release() as wait_released:
-            was_up = self.is_running()
-            if was_up and plan is not None:
-                with contextlib.suppress(NotRunningError):  # it ended by itself meanwhile
-                    Client(plan.socket, timeout_s=STATUS_TIMEOUT_S).shutdown(purge=purge)
-            if not wait_released(STOP_TIMEOUT_S):
-                raise TimedOutError(
-                    f"lab {self.name!r} has not stopped within {STOP_TIMEOUT_S:g} s",
-                    hint=f"{self.directory.daemon_log} says what it waits for.",
-                )
-        was_up |= bool(self._end_orphans(plan, purge=purge))
-        if purge and self.directory.path.exists() and (lock := self.directory.acquire()) is not None:
-            self.directory.purge(plan)
-            os.close(lock)
+        was_up = down.down(self.directory, purge=purge)
         if self._daemon is not None:
             self._daemon.wait()
         return was_up
 
     def _logs(self) -> dict[str, Path]:
         return {node.name: Path(node.log) for node in self.plan.nodes}
-
-    def _end_orphans(self, plan: Plan | None, *, purge: bool) -> list[str]:
-        """End the members that a dead daemon left."""
-        number = signal.SIGKILL if purge else signal.SIGTERM
-        return launch.end_members(self.directory, number, timeout_s=plan.timeouts.stop_s if plan else 0.0)
 
     def _dormant_status(self) -> LabStatus:
         plan = self.plan
@@ -386,6 +360,7 @@ class Lab:
         return LabStatus(
             lab=plan.lab,
             verdict=ClusterVerdict.STOPPED,
+            phase=LabPhase.DOWN,
             cluster_id=None,
             is_this_lab=True,
             leader=None,

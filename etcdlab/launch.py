@@ -51,6 +51,7 @@ class Daemon:
         self._is_booting = False
         self._is_kept = False
         self._found = living_members(directory)
+        self._lock = os.fstat(lock)
         self._say(Hold(directory=str(directory.path), owner=os.getpid(), owner_end=owner_end, is_draft=is_draft), lock)
 
     def __enter__(self) -> Self:
@@ -134,11 +135,14 @@ class Daemon:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        end_members(self._directory, signal.SIGKILL, timeout_s=END_GRACE_S, spared=self._found.values())
-        self._discard()
+        if self._directory.is_still(
+            self._lock
+        ):  # not what somebody makes by now where the daemon has discarded its own
+            end_members(self._directory, signal.SIGKILL, timeout_s=END_GRACE_S, spared=self._found.values())
+            self._discard()
 
     def _discard(self) -> None:
-        if self._is_draft and self._directory.path.exists():
+        if self._is_draft and self._directory.is_still(self._lock):
             self._directory.discard()
 
 

@@ -4,20 +4,23 @@ import contextlib
 import enum
 import os
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from etcdlab.errors import LabStateError, NotRunningError
+import msgspec
+
+from etcdlab.errors import LabStateError, NotRunningError, TimedOutError, TopologyError
 from etcdlab.interpreter import Interpreter
 from etcdlab.interruption import uninterrupted
-from etcdlab.launch import Daemon
+from etcdlab.launch import Daemon, living_members
 from etcdlab.model.event import Event
 from etcdlab.model.plan import NodePlan, Plan
 from etcdlab.model.report import OwnerEnd
-from etcdlab.model.status import LabStatus
+from etcdlab.model.status import LabPhase, LabStatus
 from etcdlab.model.topology import Topology
 from etcdlab.prepare import config
 from etcdlab.prepare.files import replace_file
@@ -28,6 +31,10 @@ if TYPE_CHECKING:
     from etcdlab.etcd.install import Progress
 
 STATUS_TIMEOUT_S: Final = 10.0
+FIRST_LOOK_S: Final = 0.05
+LAST_LOOK_S: Final = 0.5
+SLOWER: Final = 1.3
+"""A lab that another process starts is looked at every 50 ms at first, then ever more rarely: ten may wait for it."""
 
 
 class Outcome(enum.Enum):
@@ -77,29 +84,34 @@ class Started:
 
 
 def up(request: Request, watcher: Watcher, interpreter: Interpreter | None = None) -> Started:
-    """Create the lab, start it again, or find it running. `interpreter` is a spare one, else one is started if needed.
+    """Create the lab, start it again, or find it running; one that another process has just in hand is waited for, and
+    taken up if that fails. `interpreter` is a spare one, else one is started if needed.
 
     Raises BinaryError, PortTakenError, CertificateError, BootError, TimedOutError, LabStateError, UsageError.
     """
     directory = LabDirectory.named(request.topology.name)
+    bound_s = float(request.topology.timeouts.boot) if request.boot_s is None else request.boot_s
+    deadline = time.monotonic() + bound_s
     with contextlib.ExitStack() as stack:
         spare = stack.enter_context(interpreter or Interpreter())
-        with uninterrupted():  # from the first thing that is made until the daemon is there to undo it
-            lock = directory.acquire()
-            if lock is not None:
-                stack.callback(os.close, lock)
-                is_new = not directory.exists()
-                if is_new:
-                    _clear(directory)
-                else:
-                    _refuse_difference(directory, request)
-                is_draft = is_new and not request.keep
-                starting = Daemon(spare, directory, lock, owner_end=request.owner_end, is_draft=is_draft)
-                daemon = stack.enter_context(starting)
-        if lock is None:
-            return _find_running(directory, request)
+        while True:
+            with uninterrupted():  # from the first thing that is made until the daemon is there to undo it
+                if (lock := directory.acquire()) is not None:
+                    stack.callback(os.close, lock)
+                    is_new = not directory.exists()
+                    if is_new:
+                        _clear(directory)
+                    else:
+                        _refuse_any(directory, request)
+                        _refuse_difference(directory, request)
+                    is_draft = is_new and not request.keep
+                    starting = Daemon(spare, directory, lock, owner_end=request.owner_end, is_draft=is_draft)
+                    daemon = stack.enter_context(starting)
+                    break
+            if (started := _wait_ready(directory, request, deadline)) is not None:
+                return started
         with Ports(avoid=_known_ports()) as ports:
-            plan = _create(directory, request, watcher, ports) if is_new else directory.load_plan()
+            plan = _create(directory, request, watcher, ports) if is_new else _load(directory)
             boot_s = plan.timeouts.boot_s if request.boot_s is None else request.boot_s
             status = daemon.boot(boot_s=boot_s, on_event=watcher.on_event)
         watcher.on_ready()
@@ -108,18 +120,29 @@ def up(request: Request, watcher: Watcher, interpreter: Interpreter | None = Non
     return Started(outcome=outcome, status=status, directory=directory, daemon=daemon)
 
 
-def _find_running(directory: LabDirectory, request: Request) -> Started:
-    try:
-        plan = directory.load_plan()
-    except NotRunningError:
-        raise LabStateError(
-            f"lab {directory.name!r} is just being made by another process", hint="Try again when that is done."
-        ) from None
-    _refuse_difference(directory, request)
+def _wait_ready(directory: LabDirectory, request: Request, deadline: float) -> Started | None:
+    """Somebody else has the lab: report it when it is ready. None when nobody has it any more."""
     from etcdlab.control.client import Client  # 12 ms that a lab to be started does not wait for
 
-    status = Client(plan.socket, timeout_s=STATUS_TIMEOUT_S).status()
-    return Started(outcome=Outcome.ALREADY_RUNNING, status=status, directory=directory, daemon=None)
+    _refuse_any(directory, request)
+    phase, pause_s = LabPhase.STARTING, FIRST_LOOK_S
+    with directory.watch_release() as wait_released:
+        while True:
+            with contextlib.suppress(NotRunningError):  # it has no plan yet, or no socket, or is gone again
+                plan = directory.load_plan()
+                _refuse_difference(directory, request)
+                status = Client(plan.socket, timeout_s=STATUS_TIMEOUT_S).status()
+                phase = status.phase
+                if phase is LabPhase.UP:
+                    return Started(outcome=Outcome.ALREADY_RUNNING, status=status, directory=directory, daemon=None)
+            if wait_released(pause_s):
+                return None
+            if time.monotonic() > deadline:
+                raise TimedOutError(
+                    f"lab {directory.name!r} is {phase.value} in the hands of another process, and is not ready yet",
+                    hint=f"{directory.daemon_log} may say why; `etcdlab down --lab {directory.name}` ends it.",
+                )
+            pause_s = min(pause_s * SLOWER, LAST_LOOK_S)
 
 
 def _clear(directory: LabDirectory) -> None:
@@ -163,49 +186,94 @@ def _create(directory: LabDirectory, request: Request, watcher: Watcher, ports: 
         ports=ports,
         find=partial(ensure, progress=watcher.on_install),
     )
-    directory.nodes.mkdir(mode=0o700)
     for node in plan.nodes:
-        Path(node.directory).mkdir(mode=0o700)
-    for node in plan.nodes:
-        _make_data_directory(node)
+        _require_unused(node)
+    _make_directories(directory, plan)
     if plan.pki is not None:
         store.create(plan.pki)
-    replace_file(directory.topology, config.dump(request.topology).encode())
+    try:
+        replace_file(directory.topology, config.dump(request.topology).encode())
+    except OSError as error:
+        raise _not_made(directory, error) from error
     directory.save_plan(plan)
     return plan
 
 
-def _make_data_directory(node: NodePlan) -> None:
-    """Make it where there is none. Raises LabStateError if that cannot be, or an earlier member's data is there."""
-    data = Path(node.data_dir)
-    try:
-        # Else the failure of this lab would discard what is no part of it.
-        is_used = (data / "member").exists()
-        if not is_used:
-            data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
+def _require_unused(node: NodePlan) -> None:
+    """Else the failure of this lab would discard what is no part of it. Raises LabStateError."""
+    if os.path.exists(Path(node.data_dir) / "member"):  # noqa: PTH110 - Path's raises for what cannot be looked at
         raise LabStateError(
-            f"the data directory {data} of member {node.name} cannot be made: {error.strerror}",
-            hint="Name another one in the topology, or none.",
-        ) from error
-    if is_used:
-        raise LabStateError(
-            f"the data directory {data} of member {node.name} holds an earlier member's data",
+            f"the data directory {node.data_dir} of member {node.name} holds an earlier member's data",
             hint="Move it away, or name another one in the topology.",
         )
 
 
-def _refuse_difference(directory: LabDirectory, request: Request) -> None:
-    """A lab is what it was made as: a topology that says otherwise is not silently ignored."""
+def _load(directory: LabDirectory) -> Plan:
+    """The plan of a lab that is to be started again: where it is now, with all the directories that it names."""
+    plan = directory.load_plan()
+    if directory.was_moved():
+        if living := living_members(directory):
+            raise LabStateError(
+                f"lab {directory.name!r} was moved to {directory.path} while {', '.join(living)} ran, and still run",
+                hint=f"`etcdlab down --lab {directory.name}` ends them; then `etcdlab up` starts it here.",
+            )
+        directory.save_plan(plan)
+    _make_directories(directory, plan)  # for one that was deleted: its member's own words tell what that means
+    return plan
+
+
+def _make_directories(directory: LabDirectory, plan: Plan) -> None:
+    try:
+        directory.nodes.mkdir(mode=0o700, exist_ok=True)
+        for node in plan.nodes:
+            Path(node.directory).mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise _not_made(directory, error) from error
+    for node in plan.nodes:
+        try:
+            Path(node.data_dir).mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise LabStateError(
+                f"the data directory {node.data_dir} of member {node.name} cannot be made: {error.strerror}",
+                hint="Name another one in the topology, or none.",
+            ) from error
+
+
+def _not_made(directory: LabDirectory, error: OSError) -> LabStateError:
+    return LabStateError(
+        f"lab {directory.name!r} cannot be made: {error}", hint="Is the disk full, or the directory read-only?"
+    )
+
+
+def _refuse_any(directory: LabDirectory, request: Request) -> None:
     if request.must_be_new:
         raise LabStateError(
             f"there is a lab {directory.name!r} already",
             hint="`Lab.attach` uses it; another name, or none, makes one beside it.",
         )
-    if request.explicit and directory.topology.read_text() != config.dump(request.topology):
+
+
+def _refuse_difference(directory: LabDirectory, request: Request) -> None:
+    """A lab is what it was made as: a topology that says otherwise is not silently ignored."""
+    if not request.explicit:
+        return
+    wanted = config.dump(request.topology)
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        if directory.topology.read_text() == wanted:
+            return
+    purge = f"`etcdlab down --purge --lab {directory.name}` removes it"
+    try:
+        made_from = config.load(directory.topology).topology
+    except TopologyError as error:
+        raise LabStateError(
+            f"what lab {directory.name!r} was made from cannot be told any more: {error.problems[0]}",
+            hint=f"`etcdlab up --name {directory.name}`, with nothing else, starts it as it was; {purge}.",
+        ) from error
+    # It may have been moved, and has another name since; or an earlier etcdlab knew fewer keys.
+    if config.dump(msgspec.structs.replace(made_from, name=directory.name)) != wanted:
         raise LabStateError(
             f"lab {directory.name!r} exists and was made from another topology ({directory.topology})",
-            hint=f"`etcdlab down --purge --lab {directory.name}` removes it; `--name` makes another lab beside it.",
+            hint=f"{purge}; `--name` makes another lab beside it.",
         )
 
 

@@ -5,13 +5,16 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import msgspec
 import pytest
 
 from etcdlab.errors import LabStateError, TimedOutError
-from etcdlab.launch import end_members, living_members
+from etcdlab.interpreter import Interpreter
+from etcdlab.launch import Daemon, end_members, living_members
 from etcdlab.model.event import EventKind
+from etcdlab.model.report import OwnerEnd
 from etcdlab.prepare.labdir import LabDirectory
 from etcdlab.prepare.process import ProcessRecord, identify
 from tests.conftest import processes_of
@@ -26,11 +29,18 @@ def test_a_plan_that_cannot_be_read_is_told_as_such(fake_lab):
 
 
 def test_a_bug_is_told_with_its_last_words(fake_lab):
-    fake_lab.directory.daemon_log.mkdir()  # nobody expects that
+    Path(fake_lab.plan.nodes[0].log).mkdir()  # nobody expects that
     with fake_lab.daemon() as daemon, pytest.raises(LabStateError, match="the daemon died during boot") as caught:
         fake_lab.boot(daemon)
     assert "bug" in caught.value.hint
-    fake_lab.directory.daemon_log.rmdir()
+
+
+@pytest.mark.parametrize("name", ["daemon.log", "events.jsonl", "control.sock"])
+def test_a_directory_in_a_files_place_is_told_as_such(fake_lab, name):
+    (fake_lab.directory.path / name).mkdir()
+    with fake_lab.daemon() as daemon, pytest.raises(LabStateError, match=rf"{name}.* (cannot be|is taken)") as caught:
+        fake_lab.boot(daemon)
+    assert "bug" not in caught.value.hint
 
 
 def test_one_that_is_killed_takes_its_members_along(make_lab, home):
@@ -65,6 +75,22 @@ def test_leaving_it_with_an_error_leaves_no_process(fake_lab, home, moment):
         use()
     assert processes_of(home) == []
     assert not fake_lab.directory.is_running()
+
+
+def test_leaving_it_with_an_error_takes_nothing_from_who_makes_the_lab_next(home):
+    """The daemon has discarded the draft by then, and the next one was waiting for that."""
+    directory = LabDirectory(home / "next")
+    lock = directory.acquire()
+    starting = Daemon(Interpreter(), directory, lock, owner_end=OwnerEnd.STAY, is_draft=True)
+    starting.__enter__()
+    directory.purge(None)
+    others = directory.acquire()
+    (directory.path / "mine").touch()
+    starting.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+    os.close(lock)
+    assert (directory.path / "mine").exists()
+    directory.purge(None)
+    os.close(others)
 
 
 def test_a_hanging_one_is_given_up(fake_lab, monkeypatch):

@@ -155,16 +155,6 @@ class TestRefusal:
             with pytest.raises(PortTakenError, match=rf"port {port} .*\(pid {os.getpid()}\)"):
                 up(ask(topology), WATCHER)
 
-    def test_of_a_lab_in_the_making(self, home):
-        directory = LabDirectory.named("one")
-        lock = directory.acquire()
-        try:
-            with pytest.raises(LabStateError, match="just being made by another process"):
-                up(ask(ONE), WATCHER)
-        finally:
-            directory.purge(None)
-            os.close(lock)
-
     def test_of_a_directory_that_is_not_a_labs_touches_nothing(self, home):
         """A lab that fails removes its directory: it must have been its own."""
         mine = home / "bad" / "thesis.txt"

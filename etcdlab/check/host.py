@@ -11,7 +11,7 @@ from etcdlab.check.report import Aspect, Check
 from etcdlab.model.plan import Plan
 from etcdlab.prepare.labdir import LabDirectory
 from etcdlab.prepare.process import ProcessRecord
-from etcdlab.prepare.title import lab_of
+from etcdlab.prepare.title import daemon_of
 
 
 def check_modes(directory: LabDirectory, plan: Plan) -> list[Check]:
@@ -36,7 +36,8 @@ def check_listeners(directory: LabDirectory, plan: Plan) -> list[Check]:
     records = {node.name: ProcessRecord.of_living(Path(node.directory)) for node in plan.nodes}
     pids = {name: record.identity.pid if record else None for name, record in records.items()}
     checks = [_listeners("it", pid, member=name) for name, pid in pids.items()]
-    return [*checks, _listeners("the daemon", _daemon(directory), member=None)]
+    daemon = daemon_of(directory)
+    return [*checks, _listeners("the daemon", daemon.pid if daemon else None, member=None)]
 
 
 def _modes(aspect: Aspect, paths: list[Path], mode: int) -> Check:
@@ -73,12 +74,3 @@ def _is_loopback(host: str) -> bool:
     address = ipaddress.ip_address(host)
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return (mapped or address).is_loopback
-
-
-def _daemon(directory: LabDirectory) -> int | None:
-    """The pid of the lab's daemon, by its command line."""
-    for process in psutil.process_iter(["cmdline"]):
-        lab = lab_of(process.info["cmdline"] or ())
-        if lab is not None and lab.path == directory.path:
-            return process.pid
-    return None

@@ -4,7 +4,7 @@ import click
 
 from etcdlab.cli.result import Result
 from etcdlab.cli.verb import lab_option, verb
-from etcdlab.errors import UsageError
+from etcdlab.errors import EtcdlabError, ExitStatus, UsageError
 from etcdlab.lab import Lab
 from etcdlab.prepare.labdir import LabDirectory, all_labs
 
@@ -20,10 +20,23 @@ def down(lab: str | None, purge: bool, every: bool) -> Result:
     if purge and lab is not None and not LabDirectory.named(lab).path.exists():
         return Result(view=[f"there is no lab {lab}: nothing to remove"], data={"labs": []})
     labs = [Lab(directory) for directory in all_labs()] if every else [Lab.attach(lab)]
-    stopped = {one.name: one.down(purge=purge) for one in labs}
+    stopped: dict[str, bool] = {}
+    failed: dict[str, EtcdlabError] = {}
+    for one in labs:
+        try:
+            stopped[one.name] = one.down(purge=purge)
+        except EtcdlabError as error:  # of one lab: the others are to be stopped all the same
+            if not every:
+                raise
+            failed[one.name] = error
     data = [{"lab": name, "was_up": was_up, "purged": purge} for name, was_up in stopped.items()]
     view = [_line(name, was_up, purge) for name, was_up in stopped.items()]
-    return Result(view=view or ["there is no lab"], data={"labs": data})
+    return Result(
+        view=view or ["there is no lab"] * (not failed),
+        data={"labs": data},
+        exit_status=max((error.exit_status for error in failed.values()), default=ExitStatus.DONE),
+        warnings=tuple(f"{name}: {error.message}" for name, error in failed.items()),
+    )
 
 
 def _line(name: str, was_up: bool, purge: bool) -> str:

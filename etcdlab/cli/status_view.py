@@ -3,7 +3,7 @@
 from typing import Final
 
 from etcdlab.cli.result import Cell, Table, View
-from etcdlab.model.status import ClusterVerdict, LabStatus, NodeStatus
+from etcdlab.model.status import ClusterVerdict, LabPhase, LabStatus, NodeStatus
 
 _STYLES: Final = {
     ClusterVerdict.HEALTHY: "good",
@@ -36,6 +36,8 @@ def verdict_cell(measured: LabStatus) -> Cell:
 
 def _headline(measured: LabStatus) -> str:
     parts = [f"{measured.lab}: {measured.verdict.value}"]
+    if measured.phase in (LabPhase.STARTING, LabPhase.STOPPING):
+        parts.append(f"just {measured.phase.value}")
     if measured.leader:
         parts.append(f"leader {measured.leader}")
     if measured.cluster_id:

@@ -124,6 +124,11 @@ class Client:
             ) from None
         except (ConnectionError, http.client.IncompleteRead):
             raise NotRunningError(f"the daemon on {self._path} went away before it had answered") from None
+        except PermissionError:
+            raise ControlError(
+                f"the control socket {self._path} may not be used: permission denied",
+                hint="Only the lab's owner may, and only while it is writable (`chmod u+w` makes it so).",
+            ) from None
         except (OSError, http.client.HTTPException, msgspec.DecodeError) as error:
             raise ControlError(f"the answer on {self._path} could not be used: {error}") from error
 

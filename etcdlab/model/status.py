@@ -33,6 +33,15 @@ _EXIT_STATUS = {
 }
 
 
+class LabPhase(enum.Enum):
+    """Where a lab is between `up` and `down`, however its members are."""
+
+    STARTING = "starting"
+    UP = "up"
+    STOPPING = "stopping"
+    DOWN = "down"
+
+
 class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One member, as measured when asked. Sizes in bytes; what could not be measured is None."""
 
@@ -73,4 +82,5 @@ class LabStatus(msgspec.Struct, frozen=True, kw_only=True):
     is_this_lab: bool
     leader: str | None
     nodes: tuple[NodeStatus, ...]
+    phase: LabPhase = LabPhase.UP
     version: int = SCHEMA_VERSION

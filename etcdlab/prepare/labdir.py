@@ -12,7 +12,6 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -98,16 +97,21 @@ class LabDirectory:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 # A purge may have taken the file away between the two calls: then this lock would guard nothing.
-                if os.path.samestat(os.fstat(descriptor), self.lock.stat()):
+                if self.is_still(os.fstat(descriptor)):
                     return descriptor
             except BlockingIOError:
                 # Not by one who only looked, as `is_running` does: that one is gone in a moment.
                 if _is_held(descriptor):
                     os.close(descriptor)
                     return None
-            except FileNotFoundError:
-                pass
             os.close(descriptor)
+
+    def is_still(self, lock: os.stat_result) -> bool:
+        """Whether the lab that this lock is of is still here: none, if it was removed or moved, or another by now."""
+        try:
+            return os.path.samestat(lock, self.lock.stat())
+        except OSError:
+            return False
 
     def _open_lock(self, *, make: bool) -> int | None:
         tries = 0
@@ -159,10 +163,15 @@ class LabDirectory:
         if descriptor is None:
             yield lambda _: True
             return
-        try:
-            yield partial(_wait_for_lock, descriptor)
-        finally:
-            os.close(descriptor)
+        # flock has no bound of its own, and the kernel wakes a waiter at once: so a thread waits, and we wait for it.
+        waiter = threading.Thread(target=_wait_for_lock, args=[descriptor], daemon=True)
+        waiter.start()
+
+        def wait(timeout_s: float) -> bool:
+            waiter.join(timeout_s)
+            return not waiter.is_alive()
+
+        yield wait
 
     def purge(self, plan: Plan | None) -> None:
         """Remove the lab: its directory, and what it put elsewhere (data directories, a socket). Hold the lock.
@@ -225,18 +234,9 @@ class LabDirectory:
         planfile.write(self.plan, plan)
 
 
-def _wait_for_lock(descriptor: int, timeout_s: float) -> bool:
-    own = os.dup(descriptor)
-
-    def wait() -> None:
-        fcntl.flock(own, fcntl.LOCK_SH)
-        os.close(own)  # here, since after a timeout this lock would come late and keep others out
-
-    # flock has no bound of its own, and the kernel wakes a waiter at once: so a thread waits, and we wait for it.
-    waiter = threading.Thread(target=wait, daemon=True)
-    waiter.start()
-    waiter.join(timeout_s)
-    return not waiter.is_alive()
+def _wait_for_lock(descriptor: int) -> None:
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    os.close(descriptor)  # at once: when nobody waits any more, this lock would come late and keep others out
 
 
 def _is_held(descriptor: int) -> bool:

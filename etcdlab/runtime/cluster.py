@@ -19,7 +19,7 @@ from etcdlab.model.lifecycle import NodeState
 from etcdlab.model.plan import Plan, TlsPlan
 from etcdlab.model.quorum import keeps_quorum, quorum
 from etcdlab.model.reset import ResetOutcome
-from etcdlab.model.status import LabStatus
+from etcdlab.model.status import LabPhase, LabStatus
 from etcdlab.prepare.labdir import LabDirectory
 from etcdlab.runtime import boot, reset
 from etcdlab.runtime.broadcast import Broadcast
@@ -72,7 +72,7 @@ class Cluster:
         self.purge = False
         self._whole = trio.Lock()  # held by what acts on all members as one: boot, reset, the end
         self._reset: trio.CancelScope | None = None
-        self._is_ending = False
+        self._phase = LabPhase.STARTING
 
     @property
     def plan(self) -> Plan:
@@ -112,9 +112,11 @@ class Cluster:
                     status = await self._boot()
         except trio.TooSlowError as error:
             raise boot.boot_timeout(self.nodes, boot_s) from error
+        if self._phase is LabPhase.STARTING:
+            self._phase = LabPhase.UP
         self._watch.begin()
         self._journal.emit(EventKind.LAB_READY, leader=status.leader, cluster_id=status.cluster_id)
-        return status
+        return msgspec.structs.replace(status, phase=self._phase)
 
     async def _boot(self) -> LabStatus:
         members = [node for node in self.nodes.values() if node.plan.member_id is not None]
@@ -146,6 +148,7 @@ class Cluster:
     def request_shutdown(self, *, purge: bool) -> None:
         """Have the daemon stop the lab and end; returns at once."""
         self.purge = self.purge or purge
+        self._phase = LabPhase.STOPPING
         self.shutdown_requested.set()
 
     async def stop_all(self, *, at_once: bool, spare_adopted: bool = False) -> None:
@@ -154,7 +157,7 @@ class Cluster:
         A leader that goes first waits up to 5 s + 2 election timeouts to hand over to peers that are leaving too:
         7.0 s for three members, against 1.05 s in this order (etcd 3.5 server.go, TryTransferLeadershipOnShutdown).
         """
-        self._is_ending = True  # also where nobody asked for it: a boot failed
+        self._phase = LabPhase.STOPPING  # also where nobody asked for it: a boot failed
         if self._reset is not None:
             self._reset.cancel()
         async with self._whole:
@@ -177,7 +180,7 @@ class Cluster:
 
     async def status(self) -> LabStatus:
         """Measure the lab."""
-        return await measure_lab(self._plan, self.nodes)
+        return msgspec.structs.replace(await measure_lab(self._plan, self.nodes), phase=self._phase)
 
     async def start(self, names: Sequence[str]) -> None:
         """Start members; also leaves FAILED. Waits until they run, unless too few are up for a quorum."""
@@ -317,7 +320,7 @@ class Cluster:
 
     def _require_no_end(self) -> None:
         """Raise LabStateError once the lab is being stopped: what is started then would be left alone."""
-        if self._is_ending or self.shutdown_requested.is_set():
+        if self._phase is LabPhase.STOPPING:
             raise LabStateError("the lab is being stopped", hint="`etcdlab up` starts it again when that is done.")
 
     def _require_no_reset(self) -> None:

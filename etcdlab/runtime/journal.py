@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from etcdlab.errors import LabStateError
 from etcdlab.model.event import Event, EventKind, parse
 from etcdlab.runtime.broadcast import Broadcast
 
@@ -25,14 +26,23 @@ def now_text() -> str:
 
 
 class Journal:
-    """The only writer of a lab's events; `sequence` is the last one's `seq`."""
+    """The only writer of a lab's events; `sequence` is the last one's `seq`. Raises LabStateError if it cannot be.
+
+    Events are not waited for until they are on the disk: a crash of the machine costs the last of them, and no member.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.sequence = _last_sequence(path)
-        # After a line that a crash or a full disk cut short, the next begins on a line of its own.
-        self._torn = path.exists() and path.read_bytes()[-1:] not in (b"", b"\n")
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            self.sequence = _last_sequence(path)
+            # After a line that a crash or a full disk cut short, the next begins on a line of its own.
+            self._torn = path.exists() and path.read_bytes()[-1:] not in (b"", b"\n")
+            self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise LabStateError(
+                f"{path} cannot be read or written: {error.strerror}",
+                hint="It is a file of the lab's owner, mode 0600.",
+            ) from error
         self._live = Broadcast[Event](FOLLOWER_BACKLOG)
 
     def emit(self, kind: EventKind, node: str | None = None, **detail: Any) -> Event:
