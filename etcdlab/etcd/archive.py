@@ -1,7 +1,10 @@
 """Taking etcd's programs, and nothing else, out of an archive. An archive's own paths are never written to."""
 
+import gzip
+import lzma
 import os
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -14,15 +17,21 @@ from etcdlab.errors import BinaryError
 
 PROGRAMS: Final = ("etcd", "etcdctl", "etcdutl")
 SIZE_LIMIT: Final = 256 * 2**20
-"""Bytes of one program, unpacked. The largest so far has 26 MiB; an archive that unpacks to more is a bomb."""
+"""Bytes of a whole tar or of one program in a zip, unpacked. The largest so far have 70 and 26 MiB: more is a bomb."""
 
 _BLOCK: Final = 2**20
 
+# The last five are what the standard library raises for some garbage, and for a zip with a password.
+_DAMAGE: Final = (
+    *(tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError),
+    *(NotImplementedError, RuntimeError, ValueError, TypeError, struct.error),
+)
+
 
 def extract_tar(stream: IO[bytes], folder: str, into: Path) -> None:
-    """Write the programs in `folder` of a tar stream, compressed or not, to `into`. Raises BinaryError."""
+    """Write the programs in `folder` of a tar stream to `into`. Raises BinaryError."""
     wanted = {f"{folder}/{program}": program for program in PROGRAMS}
-    with _readable(), tarfile.open(fileobj=stream, mode="r|*") as archive:
+    with _readable(), tarfile.open(fileobj=_Bounded(stream), mode="r|") as archive:
         for member in archive:
             if program := wanted.get(member.name):
                 content = archive.extractfile(member) if member.isreg() else None
@@ -40,11 +49,27 @@ def extract_zip(path: Path, folder: str, into: Path) -> None:
                 _write(content, into / program)
 
 
+class _Bounded:
+    """A stream that gives no more than SIZE_LIMIT: what tarfile skips costs time, and a name of 8 GB its memory."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._left = SIZE_LIMIT
+
+    def read(self, size: int = -1) -> bytes:
+        """As of any stream. Raises BinaryError when it was too much."""
+        block = self._stream.read(size)
+        self._left -= len(block)
+        if self._left < 0:
+            raise BinaryError(f"the archive is larger than {SIZE_LIMIT >> 20} MiB, unpacked")
+        return block
+
+
 @contextmanager
 def _readable() -> Iterator[None]:
     try:
         yield
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+    except _DAMAGE as error:
         raise BinaryError(f"the archive is damaged: {error}") from error
 
 

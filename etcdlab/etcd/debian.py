@@ -5,10 +5,12 @@ mirror that the machine's sources name, so that a stale or missing `apt-get upda
 hooks of the machine make no difference.
 """
 
+import contextlib
 import os
 import platform
 import shutil
 import subprocess
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,7 @@ KEYRINGS: Final = Path("/usr/share/keyrings")
 
 _TOOLS: Final = ("apt-get", "apt-cache", "apt-config", "dpkg-deb")
 _IDLE_TIMEOUT_S: Final = 15
+_TIMEOUT_S: Final = 600.0
 _ALIASES: Final = frozenset({"oldstable", "stable", "testing", "unstable", "sid"})
 _OTHER_SUITES: Final = {"debian": ("sid", "trixie", "bookworm"), "ubuntu": ()}
 _COMPONENT: Final = {"debian": "main", "ubuntu": "universe"}
@@ -169,16 +172,21 @@ class Apt:
             errors="replace",
         ) as process:
             assert process.stdout is not None
+            killer = threading.Timer(_TIMEOUT_S, process.kill)  # a mirror that trickles is never idle
+            killer.start()
             try:
                 for line in process.stdout:
                     kind, _, rest = line.partition(":")
                     if kind == "dlstatus":
-                        report(step, float(rest.split(":")[1]) / 100)
+                        with contextlib.suppress(IndexError, ValueError):
+                            report(step, float(rest.split(":")[1]) / 100)
                     else:
                         said.append(line.strip())
             except BaseException:
                 process.kill()
                 raise
+            finally:
+                killer.cancel()
         # A mirror that cannot be reached is only a warning for `update`.
         complaints = [line for line in said if line.startswith(("E:", "W: Failed"))]
         if process.returncode != 0 or complaints:
@@ -216,7 +224,12 @@ class Apt:
 
 
 def _run(*command: str, environment: dict[str, str] | None = None) -> str:
-    answer = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, env=environment)
+    try:
+        answer = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=_TIMEOUT_S, check=False, env=environment
+        )
+    except subprocess.TimeoutExpired as error:
+        raise BinaryError(f"{command[0]} took longer than {_TIMEOUT_S:g} s") from error
     if answer.returncode != 0:
         raise BinaryError(f"{command[0]} failed: {answer.stderr.strip()}")
     return answer.stdout

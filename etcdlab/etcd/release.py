@@ -1,5 +1,6 @@
 """etcd's own release archives, checked against the SHA256SUMS beside them."""
 
+import gzip
 import hashlib
 import os
 import platform
@@ -58,7 +59,8 @@ def fetch(request: str | None, work: Path, into: Path, report: Callable[[str, fl
         if archive.endswith(".zip"):
             extract_zip(work / archive, name, into)
         else:
-            extract_tar(file, name, into)
+            with gzip.open(file) as unzipped:
+                extract_tar(unzipped, name, into)
 
 
 def _exact(request: str | None) -> str:
@@ -72,11 +74,13 @@ def _exact(request: str | None) -> str:
 
 
 def _listed_sum(sums: Path, name: str) -> str:
-    for line in sums.read_text(errors="replace").splitlines():
-        fields = line.split()
-        if len(fields) == 2 and fields[1].removeprefix("*") == name:
-            return fields[0].lower()
-    raise BinaryError(f"SHA256SUMS does not list {name}: there is no release for this system")
+    lines = [line.split() for line in sums.read_text(errors="replace").splitlines()]
+    listed = {fields[0].lower() for fields in lines if len(fields) == 2 and fields[1].removeprefix("*") == name}
+    if not listed:
+        raise BinaryError(f"SHA256SUMS does not list {name}: there is no release for this system")
+    if len(listed) > 1:
+        raise BinaryError(f"SHA256SUMS lists {name} with different checksums")
+    return listed.pop()
 
 
 def _download(url: str, target: Path, *, limit: int, report: Callable[[float | None], None]) -> None:
@@ -85,6 +89,9 @@ def _download(url: str, target: Path, *, limit: int, report: Callable[[float | N
     timeout = httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
     try:
         with httpx.stream("GET", url, timeout=timeout, follow_redirects=True) as response:
+            hops = [hop.url.scheme for hop in (*response.history, response)]
+            if hops[-1] != "https" and "https" in hops:
+                raise BinaryError(f"{url} leads to {response.url}, which is not secure")
             if not response.is_success:
                 raise BinaryError(f"{url} gave {response.status_code} {response.reason_phrase}")
             _save(response, target, limit=limit, report=report)
