@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final, Protocol
 
 from etcdlab.errors import BinaryError
 
@@ -21,17 +21,25 @@ SIZE_LIMIT: Final = 256 * 2**20
 
 _BLOCK: Final = 2**20
 
-# The last five are what the standard library raises for some garbage, and for a zip with a password.
+# The last six are what the standard library raises for some garbage, and for a zip with a password.
 _DAMAGE: Final = (
     *(tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError),
-    *(NotImplementedError, RuntimeError, ValueError, TypeError, struct.error),
+    *(NotImplementedError, RuntimeError, ValueError, TypeError, OverflowError, struct.error),
 )
 
 
-def extract_tar(stream: IO[bytes], folder: str, into: Path) -> None:
+class Readable(Protocol):
+    """What a tar is read from."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """As of any stream."""
+
+
+def extract_tar(stream: Readable, folder: str, into: Path) -> None:
     """Write the programs in `folder` of a tar stream to `into`. Raises BinaryError."""
     wanted = {f"{folder}/{program}": program for program in PROGRAMS}
-    with _readable(), tarfile.open(fileobj=_Bounded(stream), mode="r|") as archive:
+    bounded: Any = _Bounded(stream)  # of a stream, tarfile only reads
+    with _readable(), tarfile.open(fileobj=bounded, mode="r|") as archive:
         for member in archive:
             if program := wanted.get(member.name):
                 content = archive.extractfile(member) if member.isreg() else None
@@ -52,7 +60,7 @@ def extract_zip(path: Path, folder: str, into: Path) -> None:
 class _Bounded:
     """A stream that gives no more than SIZE_LIMIT: what tarfile skips costs time, and a name of 8 GB its memory."""
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    def __init__(self, stream: Readable) -> None:
         self._stream = stream
         self._left = SIZE_LIMIT
 

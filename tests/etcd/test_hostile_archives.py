@@ -2,7 +2,6 @@
 
 import contextlib
 import gzip
-import hashlib
 import io
 import ssl
 import stat
@@ -176,7 +175,7 @@ def test_a_zip_with_a_password_is_refused(tmp_path: Path) -> None:
         (b"<!DOCTYPE html><html><body>Sign in to the Wi-Fi</body></html>", "does not list"),
         (b"\xff\xfe\x00" * 100, "does not list"),
         (f"{'0' * 64}  {LINUX}.tar.gz\n{'1' * 64}  {LINUX}.tar.gz\n".encode(), "different checksums"),
-        (f"{hashlib.sha256(good()).hexdigest()}  x/{LINUX}.tar.gz\n".encode(), "does not list"),
+        (f"{'a' * 64}  x/{LINUX}.tar.gz\n".encode(), "does not list"),
         (f"x  {LINUX}.tar.gz\n".encode(), "does not have the checksum"),
         (b"0" * (2**20 + 1), "larger than 1 MiB"),
     ],
