@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from etcdlab import given
 from etcdlab.errors import CertificateError
 from etcdlab.model.certificate import AuthorityPlan, CertificatePlan, KeyType, Subject, Usage
 
@@ -157,9 +158,14 @@ def load_certificates(path: Path) -> list[x509.Certificate]:
     """All certificates of a PEM file. Raises CertificateError."""
     content = _read(path)
     try:
-        return x509.load_pem_x509_certificates(content)
-    except ValueError:
+        certificates = x509.load_pem_x509_certificates(content)
+        for one in certificates:
+            # Parsed when first looked at: here, where the file can be named.
+            _ = one.subject, one.issuer, one.public_key(), one.extensions, one.signature_algorithm_oid
+            _ = one.not_valid_before_utc, one.not_valid_after_utc
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion):
         raise CertificateError(f"{path} holds no readable PEM certificate") from None
+    return certificates
 
 
 def load_key(path: Path) -> PrivateKey:
@@ -295,6 +301,6 @@ def _hash(key: PrivateKey) -> Hash | None:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return given.read(path)
     except OSError as error:
         raise CertificateError(f"{path} cannot be read: {error.strerror}") from None

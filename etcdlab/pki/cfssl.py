@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from etcdlab import given
 from etcdlab.errors import TopologyError
 from etcdlab.model.certificate import AUTHENTICATION, AuthorityPlan, CertificatePlan, KeyType, Role, Subject, Usage
 from etcdlab.model.units import Duration
@@ -199,12 +200,12 @@ def _lifetime(where: str, text: str, problems: list[str]) -> Duration:
 
 def _decode(path: Path, shape: type[T]) -> T:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=shape)
+        return msgspec.json.decode(given.read(path), type=shape)
     except OSError as error:
         raise TopologyError([f"{path}: cannot be read: {error.strerror}"]) from None
     except msgspec.ValidationError as error:
         raise TopologyError([f"{path}: {error}"]) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise TopologyError([f"{path}: is not JSON: {error}"]) from None
 
 

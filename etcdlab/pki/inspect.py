@@ -17,6 +17,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from etcdlab.errors import CertificateError
 from etcdlab.model.certificate import Usage
+from etcdlab.model.text import printable
 from etcdlab.pki.authority import EXTENDED_USAGES, load_certificates, load_key, no_authority, signed_by
 from etcdlab.pki.files import AUTHORITY, certificate_file, key_file
 from etcdlab.pki.names import covers
@@ -141,8 +142,8 @@ def check_chain(certificates: Sequence[x509.Certificate], anchors: Sequence[x509
 
 
 def text(name: x509.Name) -> str:
-    """A distinguished name as openssl prints it: in order, "CN=a, O=b"."""
-    return ", ".join(f"{attribute.rfc4514_attribute_name}={attribute.value!s}" for attribute in name)
+    """A distinguished name as openssl prints it: in order, "CN=a, O=b", and control characters escaped."""
+    return printable(", ".join(f"{attribute.rfc4514_attribute_name}={attribute.value!s}" for attribute in name))
 
 
 def hosts(certificate: x509.Certificate) -> tuple[str, ...]:

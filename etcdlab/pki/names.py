@@ -25,7 +25,7 @@ def is_address(host: str) -> bool:
 
 def host_problem(host: str) -> str | None:
     """Why `host` cannot be a SAN, or None."""
-    if is_address(host) or (len(host) <= 253 and _DNS_NAME.fullmatch(host)):
+    if (is_address(host) and "%" not in host) or (len(host) <= 253 and _DNS_NAME.fullmatch(host)):
         return None
     return f"{host!r} is neither an IP address nor a DNS name (ASCII letters, digits, '-' and '.'; no port, no scheme)"
 
@@ -41,7 +41,11 @@ def stem_problem(stem: str) -> str | None:
 
 def subject_problems(subject: Subject) -> list[tuple[str, str]]:
     """What is wrong in a subject: (part, sentence)."""
-    wrong = []
+    wrong = [
+        (part, f"{value!r} holds a character that cannot be shown")
+        for part in subject.__struct_fields__
+        if not (value := getattr(subject, part)).isprintable()
+    ]
     if subject.C and not (len(subject.C) == 2 and subject.C.isascii() and subject.C.isalpha()):
         wrong.append(("C", f"{subject.C!r} is not a country code of two letters"))
     for part, longest in _LONGEST.items():

@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from etcdlab import given
 from etcdlab.errors import TopologyError
 from etcdlab.model.certificate import (
     AUTHENTICATION,
@@ -211,7 +212,7 @@ def leaf_table(tls: TlsTable, role: Role) -> LeafTable:
 
 def _pem_problems(path: Path, label: str) -> list[str]:
     try:
-        content = path.read_bytes()
+        content = given.read(path)
     except OSError as error:
         return [f"{path}: cannot be read: {error.strerror}"]
     if label.encode() not in content:

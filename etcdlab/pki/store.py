@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from etcdlab import given
 from etcdlab.errors import CertificateError
 from etcdlab.interruption import uninterrupted
 from etcdlab.model.certificate import AuthorityPlan, CertificatePlan, PkiPlan
@@ -39,7 +40,7 @@ def create(plan: PkiPlan) -> None:
         leaves = tuple(within(leaf, authority, at=now) for leaf in leaves)
         keys = make_keys(kinds)
         make_directory(directory)
-        _write(certificate_file(directory, AUTHORITY), source.read_bytes(), mode=_PUBLIC, replace=False)
+        _write(certificate_file(directory, AUTHORITY), given.read(source), mode=_PUBLIC, replace=False)
     else:
         authority_key, *keys = make_keys([plan.authority.key, *kinds])
         issued = make_authority(plan.authority, authority_key, at=now)
