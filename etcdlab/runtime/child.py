@@ -4,6 +4,7 @@ A member outlives its daemon: its output goes to a file, it leads its own sessio
 task is cancelled. Decision and measurements: CONTRIBUTING.md, "Members outlive the daemon".
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -19,7 +20,7 @@ from etcdlab.prepare.process import ProcessIdentity, identify, is_alive, send_si
 
 LOG_MODE: Final = 0o600
 POLL_S: Final = 0.1
-"""Seconds between looks at an adopted process where there is no pidfd (macOS)."""
+"""Seconds between looks at an adopted process where there is no pidfd to be had (macOS)."""
 
 
 class MemberProcess(Protocol):
@@ -52,16 +53,13 @@ class AdoptedProcess:
     async def wait(self) -> None:
         """Wait for the end: at once on Linux (pidfd), within POLL_S elsewhere."""
         if sys.platform == "linux":
-            try:
+            with contextlib.suppress(OSError):  # it is gone, or no descriptor is to be had
                 descriptor = os.pidfd_open(self.identity.pid)
-            except ProcessLookupError:
-                return
-            try:
-                if is_alive(self.identity):
-                    await trio.lowlevel.wait_readable(descriptor)
-            finally:
-                os.close(descriptor)
-            return
+                try:
+                    if is_alive(self.identity):
+                        await trio.lowlevel.wait_readable(descriptor)
+                finally:
+                    os.close(descriptor)
         while is_alive(self.identity):  # noqa: ASYNC110 - the system has nothing to wait for
             await trio.sleep(POLL_S)
 

@@ -146,6 +146,19 @@ class TestAdopted:
             await ended.wait()
         assert not is_alive(orphan)
 
+    async def test_its_end_is_seen_without_a_descriptor_to_wait_on(self, orphan, monkeypatch, nursery):
+        def none_left(pid: int) -> int:
+            raise OSError(24, "Too many open files")
+
+        monkeypatch.setattr(os, "pidfd_open", none_left)
+        adopted = AdoptedProcess(orphan)
+        nursery.start_soon(adopted.wait)
+        await trio.testing.wait_all_tasks_blocked()
+        os.kill(orphan.pid, signal.SIGKILL)
+        with trio.fail_after(BOUND_S):
+            await adopted.wait()
+        assert not is_alive(orphan)
+
     async def test_one_that_is_gone_has_ended(self, orphan):
         adopted = AdoptedProcess(orphan)
         signal_member(adopted, signal.SIGKILL)
