@@ -167,7 +167,7 @@ def end_members(
     if number is signal.SIGKILL:
         for record in members.values():
             send_signal(record.identity, number)
-    for record in members.values():
+    for name, record in members.items():
         send_signal(record.identity, number)
         send_signal(record.identity, signal.SIGCONT)
         deadline = time.monotonic() + timeout_s
@@ -176,6 +176,8 @@ def end_members(
             if time.monotonic() > deadline:
                 send_signal(record.identity, signal.SIGKILL)
             time.sleep(POLL_S)
+        with contextlib.suppress(OSError):  # else the next daemon takes it for one that died by itself
+            msgspec.structs.replace(record, was_ended=True).save(directory.node(name))
     return list(members)
 
 

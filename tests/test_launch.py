@@ -148,6 +148,7 @@ def test_end_members_asks_and_then_insists(orphans):
     assert end_members(directory, signal.SIGTERM, timeout_s=0.2) == ["n1", "n2", "n3"]
     codes = [process.wait() for process in processes.values()]
     assert codes == [-signal.SIGTERM, -signal.SIGKILL, -signal.SIGTERM]
+    assert all(ProcessRecord.last(directory.node(name)).was_ended for name in processes)
     assert end_members(directory, signal.SIGTERM, timeout_s=0.2) == []
 
 

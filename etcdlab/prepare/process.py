@@ -53,11 +53,13 @@ class ProcessRecord(msgspec.Struct, frozen=True, kw_only=True):
     """`process.json` in a member's directory: what it takes to find, end or adopt an incarnation.
 
     `spawned_s` is the system's monotonic clock; `log_start` the size in bytes of the member's log at the spawn.
+    `was_ended` says that somebody ended it on purpose while there was no daemon to journal it.
     """
 
     identity: ProcessIdentity
     spawned_s: float
     log_start: int
+    was_ended: bool = False
 
     def save(self, directory: Path) -> None:
         """Write the record, atomically, in place of the announcement.
@@ -68,13 +70,18 @@ class ProcessRecord(msgspec.Struct, frozen=True, kw_only=True):
         (directory / ANNOUNCEMENT).unlink(missing_ok=True)
 
     @classmethod
+    def last(cls, directory: Path) -> Self | None:
+        """The newest record, whether or not its process still runs; None when there is none that can be read."""
+        return _read(directory / RECORD, cls)
+
+    @classmethod
     def of_living(cls, directory: Path) -> Self | None:
         """The record of this directory's member if it runs, else None.
 
         One that was announced and not recorded, since its daemon was killed between the two, is looked for; so is one
         that has run before and has no record that can be read.
         """
-        record = _read(directory / RECORD, cls)
+        record = cls.last(directory)
         if record is not None and is_alive(record.identity) and is_member(record.identity.pid, directory):
             return record
         announced = _read(directory / ANNOUNCEMENT, Announcement)
@@ -139,6 +146,19 @@ def consumption(pid: int) -> tuple[float, int] | None:
 def is_alive(identity: ProcessIdentity) -> bool:
     """Whether exactly this process still runs."""
     return identify(identity.pid) == identity
+
+
+def is_stopped(identity: ProcessIdentity) -> bool:
+    """Whether a process is frozen by SIGSTOP."""
+    if sys.platform == "linux":
+        stat = _stat(identity.pid)
+        return stat is not None and stat[_STATE] == b"T"
+    import psutil
+
+    try:
+        return bool(psutil.Process(identity.pid).status() == psutil.STATUS_STOPPED)
+    except psutil.Error:
+        return False
 
 
 def send_signal(identity: ProcessIdentity, number: signal.Signals) -> bool:

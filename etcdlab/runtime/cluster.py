@@ -16,6 +16,7 @@ from etcdlab.etcd import log, logfile
 from etcdlab.etcd.api import GatewayError
 from etcdlab.model.event import Event, EventKind
 from etcdlab.model.lifecycle import NodeState
+from etcdlab.model.past import Life
 from etcdlab.model.plan import Plan, TlsPlan
 from etcdlab.model.quorum import keeps_quorum, quorum
 from etcdlab.model.reset import ResetOutcome
@@ -58,6 +59,7 @@ class Cluster:
                 journal=journal,
                 context=context,
                 staged=self._staged,
+                life=journal.past.lives.get(node.name, Life()),
             )
             for node in plan.nodes
         }
@@ -115,6 +117,7 @@ class Cluster:
         if self._phase is LabPhase.STARTING:
             self._phase = LabPhase.UP
         self._watch.begin()
+        self._watch.on_status(status)
         self._journal.emit(EventKind.LAB_READY, leader=status.leader, cluster_id=status.cluster_id)
         return msgspec.structs.replace(status, phase=self._phase)
 

@@ -12,6 +12,7 @@ import msgspec
 
 from etcdlab.errors import LabStateError
 from etcdlab.model.event import Event, EventKind, parse
+from etcdlab.model.past import Past
 from etcdlab.runtime.broadcast import Broadcast
 
 logger = logging.getLogger(__name__)
@@ -26,7 +27,9 @@ def now_text() -> str:
 
 
 class Journal:
-    """The only writer of a lab's events; `sequence` is the last one's `seq`. Raises LabStateError if it cannot be.
+    """The only writer of a lab's events; `sequence` is the last one's `seq`, `past` what earlier daemons wrote.
+
+    Raises LabStateError if it cannot be.
 
     Events are not waited for until they are on the disk: a crash of the machine costs the last of them, and no member.
     """
@@ -34,7 +37,8 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            self.sequence = _last_sequence(path)
+            self.past = Past(read(path) if path.exists() else ())
+            self.sequence = self.past.sequence
             # After a line that a crash or a full disk cut short, the next begins on a line of its own.
             self._torn = path.exists() and path.read_bytes()[-1:] not in (b"", b"\n")
             self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -85,11 +89,3 @@ def read(path: Path) -> list[Event]:
     """The events of a journal file; a line that is none is left out."""
     with path.open("rb") as file:
         return list(filter(None, map(parse, file)))
-
-
-def _last_sequence(path: Path) -> int:
-    try:
-        events = read(path)
-    except FileNotFoundError:
-        return 0
-    return events[-1].seq if events else 0

@@ -8,7 +8,7 @@ import contextlib
 import signal
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -18,10 +18,11 @@ from etcdlab.etcd import death, logfile
 from etcdlab.model.event import EventKind
 from etcdlab.model.exit import Exit, ExitReason
 from etcdlab.model.lifecycle import NodeEvent, NodeState, next_state
+from etcdlab.model.past import Life
 from etcdlab.model.plan import NodePlan
 from etcdlab.model.restart import History, RestartRules, judge
 from etcdlab.prepare import ports
-from etcdlab.prepare.process import Announcement, ProcessRecord
+from etcdlab.prepare.process import Announcement, ProcessRecord, is_stopped
 from etcdlab.runtime.child import AdoptedProcess, MemberProcess, signal_member, spawn
 from etcdlab.runtime.health import wait_healthy
 from etcdlab.runtime.http import Endpoint
@@ -46,12 +47,13 @@ class Node:
         journal: Journal,
         context: ssl.SSLContext | None,
         staged: trio.Event,
+        life: Life,
     ) -> None:
         self.plan = plan
         self.name = plan.name
         self.state = NodeState.STOPPED
         self.last_exit: Exit | None = None
-        self.restarts = 0
+        self.restarts = life.restarts
         self.process: MemberProcess | None = None
         self.paused = False
         self.metrics = Endpoint(plan.metrics_url)
@@ -64,6 +66,7 @@ class Node:
         self._grace_s = stop_s
         self._staged = staged
         self._journal = journal
+        self._life = life
         self._history = History()
         self._healthy_at: float | None = None
         self._record: ProcessRecord | None = None
@@ -136,11 +139,32 @@ class Node:
         adopted = ProcessRecord.of_living(self._directory)
         if adopted is not None:
             self.start()
+        is_owed = await self._take_over(adopted)
         async with self.metrics, self.client:
             while True:
                 await self.wait_state(lambda _: self._wanted)
+                if is_owed:
+                    self._history = History((*self._history.restarts, trio.current_time()), self._history.failures + 1)
+                    self._restarted(delay_s=0.0)
                 await self._keep_running(adopted)
-                adopted = None
+                adopted, is_owed = None, False
+
+    async def _take_over(self, adopted: ProcessRecord | None) -> bool:
+        """Go on where an earlier daemon was killed; whether it left a restart to us."""
+        past_s, now_s = trio.current_time() - time.monotonic(), time.monotonic()
+        # Times to come are those of another boot of the machine.
+        restarts = tuple(at + past_s for at in self._life.history.restarts if at <= now_s)
+        self._history = History(restarts, self._life.history.failures if restarts else 0)
+        if adopted is not None and adopted.identity.pid == self._life.pid:
+            if self._life.ready_s is not None:
+                self._healthy_at = self._life.ready_s + past_s
+            return False
+        last = ProcessRecord.last(self._directory)
+        was_ended = last is not None and last.was_ended
+        if self._life.pid is not None:
+            self._record = last if last is not None and last.identity.pid == self._life.pid else None
+            self._ended(await trio.to_thread.run_sync(self._explain, None, was_ended))
+        return adopted is None and not was_ended and (self._life.pid is not None or self._life.is_owed)
 
     async def _keep_running(self, adopted: ProcessRecord | None) -> None:
         """Run incarnations until the member is stopped, gives up, or stays down by policy."""
@@ -148,10 +172,7 @@ class Node:
             self._apply(NodeEvent.START)
             exit_ = await self._incarnation(adopted)
             adopted = None
-            self.last_exit = exit_
-            self._journal.emit(
-                EventKind.EXITED, self.name, code=exit_.code, reason=exit_.reason.value, detail=exit_.detail
-            )
+            self._ended(exit_)
             if exit_.reason is ExitReason.REQUESTED:
                 self._apply(NodeEvent.EXITED)
                 self._journal.emit(EventKind.STOPPED, self.name)
@@ -168,8 +189,16 @@ class Node:
                 self._apply(NodeEvent.STOP)
                 self._journal.emit(EventKind.STOPPED, self.name)
                 return
-            self.restarts += 1
-            self._journal.emit(EventKind.RESTARTED, self.name, restarts=self.restarts, delay_s=verdict.delay_s)
+            self._restarted(delay_s=verdict.delay_s)
+
+    def _ended(self, exit_: Exit) -> None:
+        self.last_exit = exit_
+        self._journal.emit(EventKind.EXITED, self.name, code=exit_.code, reason=exit_.reason.value, detail=exit_.detail)
+
+    def _restarted(self, *, delay_s: float) -> None:
+        self.restarts += 1
+        failures = self._history.failures
+        self._journal.emit(EventKind.RESTARTED, self.name, restarts=self.restarts, delay_s=delay_s, failures=failures)
 
     def _stay_down(self, exit_: Exit, why_not: str, *, failed: bool) -> None:
         # An operator's `start` begins with a clean slate: otherwise a spent budget would fail it again at once.
@@ -188,7 +217,8 @@ class Node:
 
     async def _incarnation(self, adopted: ProcessRecord | None) -> Exit:
         """One process from start to end, explained."""
-        self._healthy_at = None
+        if adopted is None:
+            self._healthy_at = None
         try:
             process = await self._process(adopted)
         except OSError as error:
@@ -201,6 +231,9 @@ class Node:
                 remedy=explanation.remedy,
             )
         self.process = process
+        if adopted is not None and is_stopped(adopted.identity):
+            self.paused = True
+            self.signal(signal.SIGCONT)  # else the lab, which is to come up whole, would wait for it in vain
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._stop_when_unwanted, process)
             nursery.start_soon(self._become_running)
@@ -251,7 +284,8 @@ class Node:
         await wait_healthy(self.metrics, self.serving_clients)
         if self.state is not NodeState.STARTING:
             return  # asked to stop meanwhile
-        self._healthy_at = trio.current_time()
+        if self._healthy_at is None:
+            self._healthy_at = trio.current_time()
         self._apply(NodeEvent.HEALTHY)
         self._journal.emit(EventKind.READY, self.name)
 
@@ -266,8 +300,9 @@ class Node:
         signal_member(process, signal.SIGKILL)
 
     def _explain(self, code: int | None, requested: bool) -> Exit:
-        start = self._record.log_start if self._record else 0
-        lines = logfile.last_lines(Path(self.plan.log), death.LINES_WANTED, since=start)
+        lines: Sequence[bytes] = ()
+        if self._record is not None:
+            lines = logfile.last_lines(Path(self.plan.log), death.LINES_WANTED, since=self._record.log_start)
         why = death.why(code=code, lines=lines, requested=requested, node=self.name)
         detail = why.detail
         if why.port is not None:

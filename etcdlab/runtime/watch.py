@@ -12,6 +12,7 @@ import trio
 
 from etcdlab.model.event import EventKind
 from etcdlab.model.quorum import quorum
+from etcdlab.model.status import LabStatus
 from etcdlab.runtime.health import is_healthy
 from etcdlab.runtime.journal import Journal
 from etcdlab.runtime.node import Node
@@ -38,7 +39,7 @@ class Watch:
         self._probe_s = probe_s
         self._election_timeout_s = election_timeout_s
         self._news = trio.Event()
-        self._term = 0
+        self._term = journal.past.term
         self._has_quorum: bool | None = None
 
     def begin(self) -> None:
@@ -59,12 +60,22 @@ class Watch:
         if b"raft.node: " not in line or (found := _LEADER.search(line)) is None:
             return
         term, leader = int(found["term"]), found["leader"].decode().rjust(16, "0")
-        # Every member reports every election: the first to do so in a newer term makes the event.
-        if found["what"] != b"lost leader" and term > self._term:
-            self._term = term
-            name = next((node.name for node in self._voters if node.plan.member_id == leader), None)
-            self._journal.emit(EventKind.LEADER_CHANGED, name, term=term, member_id=leader)
+        if found["what"] != b"lost leader":
+            self._on_leader(term, leader)
         self.wake()
+
+    def on_status(self, status: LabStatus) -> None:
+        """Take in what was measured: while there was no daemon, nobody read the logs."""
+        for node in status.nodes:
+            if node.is_leader and node.raft_term is not None and node.member_id is not None:
+                self._on_leader(node.raft_term, node.member_id)
+
+    def _on_leader(self, term: int, member_id: str) -> None:
+        # Every member reports every election: the first to do so in a newer term makes the event.
+        if term > self._term:
+            self._term = term
+            name = next((node.name for node in self._voters if node.plan.member_id == member_id), None)
+            self._journal.emit(EventKind.LEADER_CHANGED, name, term=term, member_id=member_id)
 
     async def run(self) -> None:
         """Look for ever: in intervals, and when woken."""

@@ -41,7 +41,7 @@ def main() -> int:
     if options.json is not None:
         options.json.write_bytes(report.encode(tally, seed=options.seed, profile=options.profile))
     if tally.findings:
-        print(f"\nThe same blows again: scripts/torture --seed {options.seed} {' '.join(sys.argv[1:])}")
+        print(f"\nThe same blows again: --seed {options.seed} --kills {options.kills} --profile {options.profile}")
     return 1 if tally.findings else 0
 
 

@@ -36,10 +36,6 @@ class Chronicle:
                 events.append(event)
         return events
 
-    def was_ended(self) -> None:
-        """The members were ended by `down`, which writes no journal where there is no daemon."""
-        self._running.clear()
-
     def begins_anew(self) -> None:
         """The members' data is discarded, and terms count from the beginning."""
         self.term = 0

@@ -145,8 +145,6 @@ class Field:
         self.changed.update(self.names)
         for name, identity in self.members().items():
             self.tally.lost(Loss.ORPHAN, f"{name} runs as {identity.pid} after `down`")
-        self.chronicle.news()
-        self.chronicle.was_ended()
 
     def start_up(self) -> Running:
         """Start `etcdlab up`."""

@@ -14,7 +14,7 @@ from torturing.tally import Loss
 
 MOST_S: Final = 0.2
 BOOT_S: Final = 0.5
-DOWN_S: Final = 1.5
+DOWN_S: Final = 0.5
 
 
 def at_rest(field: Field, chance: Random) -> None:

@@ -21,6 +21,7 @@ from etcdlab.prepare.process import (
     ProcessRecord,
     identify,
     is_alive,
+    is_stopped,
     send_signal,
 )
 from tests.damage import damaged
@@ -244,3 +245,11 @@ def test_damaged_records_are_of_no_process(member: Child, tmp_path: Path, monkey
         path.mkdir()
         assert ProcessRecord.of_living(tmp_path) is None
         path.rmdir()
+
+
+def test_a_frozen_process_is_told_from_one_that_runs(child):
+    identity = identified(child)
+    assert not is_stopped(identity)
+    child.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, child.pid, os.WSTOPPED | os.WNOWAIT)
+    assert is_stopped(identity)

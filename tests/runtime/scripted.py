@@ -15,6 +15,7 @@ import trio.testing
 
 from etcdlab.model.event import Event, EventKind
 from etcdlab.model.lifecycle import NodeState
+from etcdlab.model.past import Life
 from etcdlab.model.plan import NodePlan
 from etcdlab.model.restart import RestartRules
 from etcdlab.prepare.process import ProcessIdentity
@@ -71,7 +72,15 @@ class Member:
         self.journal = Journal(directory / "events.jsonl")
         staged = trio.Event()
         staged.set()
-        self.node = Node(self.plan, rules=rules, stop_s=STOP_S, journal=self.journal, context=None, staged=staged)
+        self.node = Node(
+            self.plan,
+            rules=rules,
+            stop_s=STOP_S,
+            journal=self.journal,
+            context=None,
+            staged=staged,
+            life=self.journal.past.lives.get("n1", Life()),
+        )
         self.processes: list[ScriptedProcess] = []
         self.spawn_error: OSError | None = None
         self.may_spawn = trio.Event()

@@ -35,16 +35,21 @@ class Lab:
     """A cluster of scripted members that are healthy as long as enough of them run; n1 leads while it does."""
 
     def __init__(self, tmp_path: Path) -> None:
-        plan = make_plan(tmp_path, nodes=3, tls=False)
-        for node in plan.nodes:
+        self.plan = make_plan(tmp_path, nodes=3, tls=False)
+        for node in self.plan.nodes:
             Path(node.directory).mkdir(parents=True)
         self.directory = LabDirectory(tmp_path / "demo")
-        self.journal = Journal(self.directory.events)
-        self.cluster = Cluster(self.directory, plan, self.journal)
-        self.nodes = self.cluster.nodes
+        self.begin()
         self.spawned: list[tuple[str, ScriptedProcess]] = []
         self.obeys = OBEYS
         self.sick: set[str] = set()
+        self.term = 2
+
+    def begin(self) -> None:
+        """A daemon begins, as the only one or after another."""
+        self.journal = Journal(self.directory.events)
+        self.cluster = Cluster(self.directory, self.plan, self.journal)
+        self.nodes = self.cluster.nodes
 
     async def spawn(self, argv, *, env, directory: Path, log: Path) -> ScriptedProcess:
         await trio.lowlevel.checkpoint()
@@ -75,8 +80,17 @@ class Lab:
         name = self._name(metrics)
         header = api.Header(cluster_id=0x0123456789ABCDEF, member_id=int(name[1:]))
         leader = 1 if self.nodes["n1"].process is not None else 2
-        status = api.MemberStatus(header=header, leader=leader, raft_term=2, version="3.5.16")
+        status = api.MemberStatus(header=header, leader=leader, raft_term=self.term, version="3.5.16")
         return Measurement(healthy=await self.is_healthy(metrics), status=status)
+
+    def patch(self, monkeypatch) -> None:
+        monkeypatch.setattr(nodes, "spawn", self.spawn)
+        monkeypatch.setattr(nodes, "wait_healthy", self.wait_healthy)
+        monkeypatch.setattr(nodes, "signal_member", lambda process, number: process.take(number))
+        monkeypatch.setattr(watch, "is_healthy", self.is_healthy)
+        monkeypatch.setattr(measure, "measure", self.measure)
+        monkeypatch.setattr(boot, "connect", self.connect)
+        monkeypatch.setattr(trio.to_thread, "run_sync", inline)
 
     def kinds(self) -> list[tuple[EventKind, str | None]]:
         return [(event.kind, event.node) for event in read(self.directory.events)]
@@ -85,13 +99,7 @@ class Lab:
 @pytest.fixture
 async def lab(tmp_path, monkeypatch, nursery):
     lab = Lab(tmp_path)
-    monkeypatch.setattr(nodes, "spawn", lab.spawn)
-    monkeypatch.setattr(nodes, "wait_healthy", lab.wait_healthy)
-    monkeypatch.setattr(nodes, "signal_member", lambda process, number: process.take(number))
-    monkeypatch.setattr(watch, "is_healthy", lab.is_healthy)
-    monkeypatch.setattr(measure, "measure", lab.measure)
-    monkeypatch.setattr(boot, "connect", lab.connect)
-    monkeypatch.setattr(trio.to_thread, "run_sync", inline)
+    lab.patch(monkeypatch)
     await nursery.start(lab.cluster.run)
     yield lab
     nursery.cancel_scope.cancel()
@@ -142,6 +150,19 @@ class TestBoot:
         node.replace_plan(msgspec.structs.replace(node.plan, member_id=None, learner=True))
         with pytest.raises(BootError, match="n3"):
             await lab.cluster.boot(boot_s=60)
+
+
+class TestAfterADaemonThatWasKilled:
+    async def test_a_leader_elected_since_is_told_and_one_that_was_told_is_not(self, ready, autojump_clock):
+        told = [event for event in read(ready.directory.events) if event.kind is EventKind.LEADER_CHANGED]
+        assert [(event.node, event.detail["term"]) for event in told] == [("n1", 2)]
+        for term, count in ((2, 1), (3, 2)):
+            ready.term = term
+            journal = Journal(ready.directory.events)
+            watcher = watch.Watch(list(ready.nodes.values()), journal, probe_s=1, election_timeout_s=1)
+            watcher.on_status(await ready.cluster.status())
+            journal.close()
+            assert [kind for kind, _ in ready.kinds()].count(EventKind.LEADER_CHANGED) == count
 
 
 class TestQuorum:
@@ -279,7 +300,7 @@ class TestReset:
             nursery.start_soon(lambda: lab.cluster.boot(boot_s=60))
             await trio.testing.wait_all_tasks_blocked()
             nursery.start_soon(lab.cluster.reset)
-        assert lab.kinds().index((EventKind.LAB_READY, None)) == 6
+        assert lab.kinds().index((EventKind.LAB_READY, None)) == 7
         assert lab.kinds()[-1] == (EventKind.LAB_RESET, None)
 
     async def test_a_rebuild_begins_anew_with_empty_directories(self, ready, cannot_undo, autojump_clock):

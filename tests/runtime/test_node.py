@@ -1,21 +1,25 @@
 """The restart loop over scripted processes, in virtual time."""
 
 import signal
+import time
+from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import msgspec
 import pytest
 import trio
 import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from etcdlab.model.event import EventKind
+from etcdlab.model.event import Event, EventKind
 from etcdlab.model.exit import ExitReason
 from etcdlab.model.lifecycle import NodeState
 from etcdlab.model.restart import RestartPolicy, RestartRules
-from etcdlab.prepare.process import ProcessRecord
-from tests.runtime.scripted import BAD_FLAG, NO_SPACE, STOP_S, supervised
+from etcdlab.prepare.process import ProcessIdentity, ProcessRecord
+from etcdlab.runtime import node as nodes
+from tests.runtime.scripted import BAD_FLAG, NO_SPACE, STOP_S, ScriptedProcess, supervised
 
 RULES = RestartRules(backoff_s=1, backoff_max_s=4, healthy_after_s=10, budget=6, window_s=300)
 TERM, KILL, STOP, CONT = signal.SIGTERM, signal.SIGKILL, signal.SIGSTOP, signal.SIGCONT
@@ -370,6 +374,126 @@ class TestPause:
         member.node.signal(STOP)
         assert not member.node.paused
         assert member.kinds() == []
+
+
+@pytest.mark.trio
+class TestAfterADaemonThatWasKilled:
+    """What the journal and the record of a daemon that died lead to."""
+
+    PID = 4711
+
+    @pytest.fixture
+    def told(self, tmp_path):
+        """Writes the journal that the daemon left."""
+
+        def told(kind: EventKind, *, ago_s: float = 0.0, **detail: object) -> None:
+            at = time.monotonic() - ago_s
+            event = Event(seq=1, time="", monotonic_s=at, kind=kind, node="n1", detail=detail)
+            with (tmp_path / "events.jsonl").open("ab") as file:
+                file.write(msgspec.json.encode(event) + b"\n")
+
+        return told
+
+    @pytest.fixture
+    def record(self, tmp_path):
+        """Writes the member's log and record as the daemon left them; call it before the member's task has begun."""
+
+        def record(*, was_ended: bool = False) -> None:
+            directory = tmp_path / "demo" / "nodes" / "n1"
+            (directory / "etcd.log").write_bytes(NO_SPACE + b"{}\n")
+            identity = ProcessIdentity(pid=self.PID, start_time=1, boot="another")
+            ProcessRecord(identity=identity, spawned_s=0.0, log_start=len(NO_SPACE), was_ended=was_ended).save(
+                directory
+            )
+
+        return record
+
+    async def test_an_end_that_nobody_saw_is_told_and_the_restart_counted(
+        self, told, record, tmp_path, monkeypatch, autojump_clock
+    ):
+        told(EventKind.SPAWNED, pid=self.PID)
+        async with supervised(tmp_path, monkeypatch, RULES) as member:
+            record()
+            await member.settle()
+            assert member.kinds()[1:] == [EventKind.EXITED]
+            assert member.node.last_exit.reason is ExitReason.UNKNOWN  # and not what the log said before its time
+            await member.start()
+            assert member.kinds()[2:] == [EventKind.RESTARTED, EventKind.SPAWNED, EventKind.READY]
+            assert member.node.restarts == 1
+
+    async def test_an_end_that_was_told_is_not_told_again(self, told, record, tmp_path, monkeypatch, autojump_clock):
+        told(EventKind.SPAWNED, pid=self.PID)
+        told(EventKind.EXITED, reason="signalled")
+        async with supervised(tmp_path, monkeypatch, RULES) as member:
+            record()
+            await member.start()
+            assert member.kinds()[2:] == [EventKind.RESTARTED, EventKind.SPAWNED, EventKind.READY]
+
+    async def test_what_down_ended_is_no_crash(self, told, record, tmp_path, monkeypatch, autojump_clock):
+        told(EventKind.RESTARTED, restarts=3, delay_s=0.0, failures=3)
+        told(EventKind.SPAWNED, pid=self.PID)
+        async with supervised(tmp_path, monkeypatch, RULES) as member:
+            record(was_ended=True)
+            await member.start()
+            assert member.kinds()[2:] == [EventKind.EXITED, EventKind.SPAWNED, EventKind.READY]
+            assert member.events()[2].detail["reason"] == ExitReason.REQUESTED.value
+            assert member.node.restarts == 3
+
+    async def test_the_budget_and_the_backoff_go_on(self, told, tmp_path, monkeypatch, autojump_clock):
+        for count in range(1, RULES.budget):
+            told(EventKind.RESTARTED, restarts=count, delay_s=0.0, failures=count)
+        async with supervised(tmp_path, monkeypatch, RULES) as member:
+            member.node.start()
+            await member.wait_spawned(1)
+            died_at = trio.current_time()
+            member.process.end(2)
+            await member.wait_spawned(2)
+            assert member.process.spawned_at - died_at == RULES.backoff_max_s
+            assert member.node.restarts == RULES.budget
+            member.process.end(2)
+            assert await member.settle() is NodeState.FAILED
+
+    async def test_restarts_before_the_machine_was_are_forgotten(self, told, tmp_path, monkeypatch, autojump_clock):
+        for count in range(1, 2 * RULES.budget):
+            told(EventKind.RESTARTED, ago_s=-3600, restarts=count, delay_s=0.0, failures=count)
+        async with supervised(tmp_path, monkeypatch, RULES) as member:
+            await member.start()
+            member.process.end(2)
+            await member.wait_spawned(2)
+
+    async def test_health_before_the_adoption_counts(self, told, tmp_path, monkeypatch, autojump_clock):
+        """So the first crash after it is followed by a restart at once, as ever after a healthy period."""
+        told(EventKind.RESTARTED, ago_s=60, restarts=3, delay_s=0.0, failures=3)
+        told(EventKind.SPAWNED, ago_s=60, pid=self.PID)
+        told(EventKind.READY, ago_s=60)
+        async with self.adopting(tmp_path, monkeypatch) as member:
+            member.process.healthy.set()
+            assert await member.node.wait_settled() is NodeState.RUNNING
+            died_at = trio.current_time()
+            member.process.end(2)
+            await member.wait_spawned(2)
+            assert member.process.spawned_at == died_at
+            assert member.node.restarts == 4
+
+    async def test_a_frozen_one_is_resumed(self, tmp_path, monkeypatch, autojump_clock):
+        monkeypatch.setattr(nodes, "is_stopped", lambda _: True)
+        async with self.adopting(tmp_path, monkeypatch) as member:
+            assert member.process.signals == [CONT]
+            assert member.kinds() == [EventKind.ADOPTED, EventKind.RESUMED]
+            assert not member.node.paused
+
+    @asynccontextmanager
+    async def adopting(self, directory, monkeypatch):
+        """A member that runs as PID."""
+        async with supervised(directory, monkeypatch, RULES) as member:
+            identity = ProcessIdentity(pid=self.PID, start_time=1, boot="")
+            record = ProcessRecord(identity=identity, spawned_s=0.0, log_start=0)
+            member.processes.append(ScriptedProcess(0, Path(member.plan.log), obeys=frozenset()))
+            member.process.identity = identity
+            monkeypatch.setattr(ProcessRecord, "of_living", lambda _: record)
+            monkeypatch.setattr(nodes, "AdoptedProcess", lambda _: member.processes[0])
+            await member.settle()
+            yield member
 
 
 class Step:

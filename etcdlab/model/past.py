@@ -1,0 +1,77 @@
+"""What the journal tells a daemon of those before it, which may have been killed at any moment. Pure.
+
+Who follows one that died goes on where that one was: no end untold, no leader told twice, no restart forgotten.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from etcdlab.model.event import Event, EventKind
+from etcdlab.model.exit import ExitReason
+from etcdlab.model.restart import History
+
+
+class Life(msgspec.Struct, kw_only=True):
+    """A member so far: `pid` is that of a process whose end was not told yet.
+
+    `is_owed` says that its end was told, which nobody had asked for, and nothing that followed from it. Times are of
+    the system's monotonic clock; `ready_s` is when this process was healthy first.
+    """
+
+    pid: int | None = None
+    ready_s: float | None = None
+    is_owed: bool = False
+    restarts: int = 0
+    history: History = History()
+
+    def take_in(self, event: Event) -> None:
+        """What happened next."""
+        match event.kind:
+            case EventKind.SPAWNED:
+                self.pid, self.ready_s, self.is_owed = _number(event.detail.get("pid")), None, False
+            case EventKind.ADOPTED:
+                self.pid, self.is_owed = _number(event.detail.get("pid")), False
+            case EventKind.READY if self.ready_s is None:
+                self.ready_s = event.monotonic_s
+            case EventKind.EXITED:
+                self.pid, self.ready_s = None, None
+                self.is_owed = event.detail.get("reason") != ExitReason.REQUESTED.value
+            case EventKind.RESTARTED:
+                self.is_owed = False
+                self.restarts = _number(event.detail.get("restarts")) or 0
+                failures = _number(event.detail.get("failures")) or 0
+                self.history = History((*self.history.restarts, event.monotonic_s), failures)
+            case EventKind.FAILED | EventKind.STOPPED:
+                self.is_owed = False
+                if "why" in event.detail:  # by its own doing, not because it was asked to
+                    self.history = History()
+
+    def end(self) -> None:
+        """The lab was stopped, and this member with it unless it still runs."""
+        if self.pid is None:
+            self.is_owed, self.restarts, self.history = False, 0, History()
+
+
+class Past:
+    """The journal in short: its last number, the last term whose leader was told, and the members' lives."""
+
+    def __init__(self, events: Iterable[Event] = ()) -> None:
+        self.sequence = 0
+        self.term = 0
+        self.lives: dict[str, Life] = {}
+        for event in events:
+            self.sequence = event.seq
+            if event.kind is EventKind.LEADER_CHANGED:
+                self.term = _number(event.detail.get("term")) or 0
+            elif event.kind is EventKind.LAB_STOPPED:
+                for life in self.lives.values():
+                    life.end()
+            elif event.node is not None:
+                self.lives.setdefault(event.node, Life()).take_in(event)
+
+
+def _number(value: Any) -> int | None:
+    """A number in an event's detail; the journal may have been written by another etcdlab, or by hand."""
+    return value if isinstance(value, int) else None
