@@ -55,6 +55,7 @@ class LabDirectory:
         self.daemon_log = path / "daemon.log"
         self.events = path / "events.jsonl"
         self.lock = path / "lab.lock"
+        self.rebuilding = path / "rebuilding"
 
     @classmethod
     def named(cls, name: str) -> "LabDirectory":

@@ -1,5 +1,6 @@
 """A lab at run time: its members together, what can be asked of them, and what is known about them."""
 
+import contextlib
 import itertools
 import signal
 import ssl
@@ -85,6 +86,9 @@ class Cluster:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Supervise the members for ever. Started once every member has its task and its log is watched."""
+        if self._directory.rebuilding.exists():
+            await reset.end_left(self._plan.nodes)
+            await self._discard_data()
         async with trio.open_nursery() as nursery:
             logs = {node.name: Path(node.log) for node in self._plan.nodes}
             watch = partial(watch_lines, rotate_at=self._plan.log_size, keep=self._plan.log_count)
@@ -266,16 +270,27 @@ class Cluster:
         """End all members, discard their data, and boot. Ports, certificates and ids stay, but for learners' ids."""
         self._watch.end()
         try:
+            with contextlib.suppress(OSError):
+                self._directory.rebuilding.touch(mode=0o600)
             self.kill_all()
             for node in self.nodes.values():
                 await node.wait_down()
-            await trio.to_thread.run_sync(reset.wipe, self._plan.nodes)
-            for node in self.nodes.values():
-                if node.plan.learner:
-                    self._learn_member_id(node, None)
+            await self._discard_data()
             await self._boot()
         finally:
             self._watch.begin()
+
+    async def _discard_data(self) -> None:
+        """Discard what the members keep, all of it or, if this daemon is killed meanwhile, the rest in the next one.
+
+        A member without data among members with theirs is refused by them, for good.
+        """
+        self._watch.end()
+        await trio.to_thread.run_sync(reset.wipe, self._plan.nodes)
+        for node in self.nodes.values():
+            if node.plan.learner:
+                self._learn_member_id(node, None)
+        self._directory.rebuilding.unlink(missing_ok=True)
 
     def events(self, *, since: int, follow: bool) -> AsyncGenerator[Event, None]:
         """The journal after `since`, then (`follow`) what comes."""

@@ -17,7 +17,9 @@ from etcdlab.errors import BootError
 from etcdlab.etcd import api
 from etcdlab.model.lifecycle import NodeState
 from etcdlab.model.plan import NodePlan, Plan
+from etcdlab.prepare.process import ProcessRecord
 from etcdlab.runtime import auth, boot
+from etcdlab.runtime.child import AdoptedProcess, signal_member
 from etcdlab.runtime.health import FAST_POLL_S, wait_healthy
 from etcdlab.runtime.http import Unreachable
 from etcdlab.runtime.node import Node
@@ -58,6 +60,15 @@ def wipe(nodes: Iterable[NodePlan]) -> None:
     """Remove what members keep in their data directories."""
     for node in nodes:
         shutil.rmtree(Path(node.data_dir) / "member", ignore_errors=True)
+
+
+async def end_left(nodes: Iterable[NodePlan]) -> None:
+    """End the members that a daemon left which was killed in the middle of a rebuild."""
+    for node in nodes:
+        if (record := ProcessRecord.of_living(Path(node.directory))) is not None:
+            process = AdoptedProcess(record.identity)
+            signal_member(process, signal.SIGKILL)
+            await process.wait()
 
 
 async def _bring_back(nodes: Iterable[Node]) -> None:

@@ -164,6 +164,25 @@ class TestAfterADaemonThatWasKilled:
             journal.close()
             assert [kind for kind, _ in ready.kinds()].count(EventKind.LEADER_CHANGED) == count
 
+    async def test_a_rebuild_is_completed_before_anything_is_started(self, tmp_path, monkeypatch, autojump_clock):
+        lab = Lab(tmp_path)
+        lab.patch(monkeypatch)
+        lab.journal.emit(EventKind.LEADER_CHANGED, "n1", term=7, member_id="1")
+        lab.journal.close()
+        lab.begin()
+        kept = Path(lab.cluster.plan.nodes[1].data_dir) / "member"
+        kept.mkdir(parents=True)
+        lab.directory.rebuilding.touch()
+        async with trio.open_nursery() as nursery:
+            await nursery.start(lab.cluster.run)
+            assert not lab.spawned
+            assert not kept.exists()
+            assert not lab.directory.rebuilding.exists()
+            await lab.cluster.boot(boot_s=60)
+            nursery.cancel_scope.cancel()
+        lab.journal.close()
+        assert (EventKind.LEADER_CHANGED, "n1") in lab.kinds()[1:]  # of term 2, which is a new one now
+
 
 class TestQuorum:
     @pytest.mark.parametrize(
@@ -314,6 +333,7 @@ class TestReset:
         assert await ready.cluster.reset() == ResetOutcome(rebuilt=True, why="n2 was removed")
         assert trio.current_time() - began <= 2 * ready.cluster.plan.timeouts.stage_s
         assert [path.name for path in data.iterdir()] == ["notes"]  # noqa: ASYNC240 - virtual time
+        assert not ready.directory.rebuilding.exists()
         assert [name for name, _ in ready.spawned[3:]] == ["n1", "n2", "n3"]
         assert (await ready.cluster.status()).verdict is ClusterVerdict.HEALTHY
         await trio.sleep(60)
@@ -328,6 +348,12 @@ class TestReset:
             began = trio.current_time()
             await ready.cluster.reset()
         assert trio.current_time() - began <= 2 * ready.cluster.plan.timeouts.stage_s
+
+    async def test_a_rebuild_is_on_record_until_all_data_is_gone(self, ready, cannot_undo, monkeypatch, autojump_clock):
+        seen = []
+        monkeypatch.setattr(reset, "wipe", lambda _: seen.append(ready.directory.rebuilding.exists()))
+        await ready.cluster.reset()
+        assert seen == [True]
 
     async def test_a_learner_is_learned_anew(self, ready, cannot_undo, monkeypatch, autojump_clock):
         node = ready.nodes["n3"]
