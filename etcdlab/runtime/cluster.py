@@ -121,7 +121,6 @@ class Cluster:
         if self._phase is LabPhase.STARTING:
             self._phase = LabPhase.UP
         self._watch.begin()
-        self._watch.on_status(status)
         self._journal.emit(EventKind.LAB_READY, leader=status.leader, cluster_id=status.cluster_id)
         return msgspec.structs.replace(status, phase=self._phase)
 
@@ -144,7 +143,10 @@ class Cluster:
             self._learn_member_id(node, member_id)
             node.start()
             await boot.wait_running([node])
-        return await boot.wait_agreed(self.status)
+        status = await boot.wait_agreed(self.status)
+        self._watch.on_status(status)
+        self._directory.rebuilding.unlink(missing_ok=True)
+        return status
 
     def _learn_member_id(self, node: Node, member_id: str | None) -> None:
         node.replace_plan(msgspec.structs.replace(node.plan, member_id=member_id))
@@ -278,19 +280,19 @@ class Cluster:
             await self._discard_data()
             await self._boot()
         finally:
+            self._directory.rebuilding.unlink(missing_ok=True)
             self._watch.begin()
 
     async def _discard_data(self) -> None:
-        """Discard what the members keep, all of it or, if this daemon is killed meanwhile, the rest in the next one.
+        """Discard what the members keep, all of it or, if this daemon is killed before it has booted, in the next one.
 
         A member without data among members with theirs is refused by them, for good.
         """
-        self._watch.end()
         await trio.to_thread.run_sync(reset.wipe, self._plan.nodes)
+        self._watch.end()  # again: it may have read last words of members of before
         for node in self.nodes.values():
             if node.plan.learner:
                 self._learn_member_id(node, None)
-        self._directory.rebuilding.unlink(missing_ok=True)
 
     def events(self, *, since: int, follow: bool) -> AsyncGenerator[Event, None]:
         """The journal after `since`, then (`follow`) what comes."""

@@ -9,7 +9,10 @@ _BEGINNINGS = (EventKind.SPAWNED, EventKind.ADOPTED)
 
 
 class Chronicle:
-    """Reads what is new and tells the tally what is wrong with it."""
+    """Reads what is new and tells the tally what is wrong with it. `term` is the last whose leader was told.
+
+    `may_begin_anew` says that the members' data may be discarded: terms then count from the beginning, perhaps twice.
+    """
 
     def __init__(self, path: Path, tally: Tally) -> None:
         self._path = path
@@ -17,6 +20,7 @@ class Chronicle:
         self._offset = 0
         self._sequence = 0
         self.term = 0
+        self.may_begin_anew = False
         self._running: dict[str, int] = {}
 
     def news(self) -> list[Event]:
@@ -36,17 +40,13 @@ class Chronicle:
                 events.append(event)
         return events
 
-    def begins_anew(self) -> None:
-        """The members' data is discarded, and terms count from the beginning."""
-        self.term = 0
-
     def _check(self, event: Event) -> None:
         if event.seq != self._sequence + 1:
             self._tally.lost(Loss.ORDER, f"{event.seq} after {self._sequence}")
         self._sequence = event.seq
         if event.kind is EventKind.LEADER_CHANGED:
             term = int(event.detail["term"])
-            if term <= self.term:
+            if term <= self.term and not self.may_begin_anew:
                 self._tally.lost(Loss.EVENT, f"the leader of term {term} was told after that of term {self.term}")
             self.term = term
         elif event.node is not None:

@@ -124,8 +124,7 @@ def _during_reset(field: Field, after_s: float, *, lost: Path | None = None) -> 
             field.is_fresh = True
             field.changed.update(field.names)
             shutil.rmtree(lost)
-            field.chronicle.news()
-            field.chronicle.begins_anew()
+            field.chronicle.may_begin_anew = True
         with field.meanwhile(field.lab.reset):
             time.sleep(after_s)
             field.kill_daemon()

@@ -33,7 +33,8 @@ class Siege:
         field = self._field
         self._tally.begin(number, attack.name)
         before, since = field.members(), field.writer.next_key
-        field.changed, field.is_fresh = set(), False
+        field.chronicle.news()
+        field.changed, field.is_fresh, field.chronicle.may_begin_anew = set(), False, False
         attack.strike(field, chance)
         if not field.is_fresh and not field.writer.wait_acknowledged():
             self._tally.lost(Loss.SERVICE, "no write was acknowledged before the lab was taken up again")

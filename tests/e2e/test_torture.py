@@ -1,4 +1,4 @@
-"""A short form of `scripts/torture`: ten daemons killed in a row, at every moment that it knows, under a writing client."""
+"""A short form of `scripts/torture`: ten daemons killed in a row, at many moments, under a writing client."""
 
 import json
 import os

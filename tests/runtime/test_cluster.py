@@ -177,8 +177,8 @@ class TestAfterADaemonThatWasKilled:
             await nursery.start(lab.cluster.run)
             assert not lab.spawned
             assert not kept.exists()
-            assert not lab.directory.rebuilding.exists()
             await lab.cluster.boot(boot_s=60)
+            assert not lab.directory.rebuilding.exists()
             nursery.cancel_scope.cancel()
         lab.journal.close()
         assert (EventKind.LEADER_CHANGED, "n1") in lab.kinds()[1:]  # of term 2, which is a new one now
@@ -349,11 +349,28 @@ class TestReset:
             await ready.cluster.reset()
         assert trio.current_time() - began <= 2 * ready.cluster.plan.timeouts.stage_s
 
-    async def test_a_rebuild_is_on_record_until_all_data_is_gone(self, ready, cannot_undo, monkeypatch, autojump_clock):
+    async def test_a_rebuild_is_on_record_until_the_lab_has_booted(
+        self, ready, cannot_undo, monkeypatch, autojump_clock
+    ):
         seen = []
-        monkeypatch.setattr(reset, "wipe", lambda _: seen.append(ready.directory.rebuilding.exists()))
+
+        async def agreed(status):
+            seen.append(ready.directory.rebuilding.exists())
+            return await status()
+
+        monkeypatch.setattr(boot, "wait_agreed", agreed)
         await ready.cluster.reset()
         assert seen == [True]
+        assert not ready.directory.rebuilding.exists()
+
+    async def test_last_words_of_members_of_before_hide_no_leader(
+        self, ready, cannot_undo, monkeypatch, autojump_clock
+    ):
+        late = b"raft.node: 1 elected leader 1 at term 9"
+        monkeypatch.setattr(reset, "wipe", lambda _: ready.cluster._on_lines("n1", [late]))
+        await ready.cluster.reset()
+        told = [event for event in read(ready.directory.events) if event.kind is EventKind.LEADER_CHANGED]
+        assert told[-1].detail["term"] == 2
 
     async def test_a_learner_is_learned_anew(self, ready, cannot_undo, monkeypatch, autojump_clock):
         node = ready.nodes["n3"]
@@ -374,6 +391,7 @@ class TestReset:
         ready.sick.add("n2")
         with pytest.raises(TimedOutError, match="not ready within 60 s: n2 is starting"):
             await ready.cluster.reset()
+        assert not ready.directory.rebuilding.exists()  # what is written from now on is nobody's to discard
         ready.sick.clear()
         await ready.cluster.reset()
 

@@ -92,6 +92,18 @@ class TestChronicle:
         assert len(chronicle.news()) == 3
         assert tally.findings == []
 
+    def test_lets_terms_begin_anew_only_while_data_is_discarded(self, journal, tally):
+        chronicle = Chronicle(journal, tally)
+        chronicle.may_begin_anew = True
+        for term in (7, 2, 2):
+            self.write(journal, EventKind.LEADER_CHANGED, "n1", term=term)
+        chronicle.news()
+        assert (chronicle.term, tally.findings) == (2, [])
+        chronicle.may_begin_anew = False
+        self.write(journal, EventKind.LEADER_CHANGED, "n1", term=2)
+        chronicle.news()
+        assert lost(tally) == [Loss.EVENT]
+
     def test_leaves_a_line_that_is_being_written_for_later(self, journal, tally):
         chronicle = Chronicle(journal, tally)
         self.write(journal, EventKind.LAB_READY)
