@@ -44,6 +44,10 @@ from etcdlab.runtime.child import AdoptedProcess
 from etcdlab.runtime.cluster import Cluster
 from etcdlab.runtime.journal import Journal
 
+logger = logging.getLogger(__name__)
+
+LOOK_S: Final = 1.0
+"""Seconds between looks whether the lab's directory is still there."""
 LAST_WORD_S: Final = 1.0
 """Seconds that a launcher which reads nothing (it is stopped) may delay the daemon's end."""
 MESSAGE_BYTES: Final = 65536
@@ -72,12 +76,12 @@ class Reporter:
                     await launcher.send_all(msgspec.json.encode(report) + b"\n")
 
 
-async def run(directory: LabDirectory, reporter: Reporter, hold: Hold, *, boot_s: float) -> bool:
+async def run(directory: LabDirectory, lock: os.stat_result, reporter: Reporter, hold: Hold, *, boot_s: float) -> bool:
     """Boot the lab and keep it until it is asked to end, telling the launcher. Whether it booted."""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(reporter.run)
         try:
-            booted = await keep_lab(directory, reporter, hold, boot_s=boot_s)
+            booted = await keep_lab(directory, lock, reporter, hold, boot_s=boot_s)
         except EtcdlabError as error:  # before there was anything to supervise
             reporter.say(failed(error))
             booted = False
@@ -85,7 +89,9 @@ async def run(directory: LabDirectory, reporter: Reporter, hold: Hold, *, boot_s
     return booted
 
 
-async def keep_lab(directory: LabDirectory, reporter: Reporter, hold: Hold, *, boot_s: float) -> bool:
+async def keep_lab(
+    directory: LabDirectory, lock: os.stat_result, reporter: Reporter, hold: Hold, *, boot_s: float
+) -> bool:
     """Boot the lab and keep it until it is asked to end. Whether it booted and was wanted. Raises EtcdlabError."""
     plan = directory.load_plan()
     listener = bind(plan.socket)
@@ -96,6 +102,7 @@ async def keep_lab(directory: LabDirectory, reporter: Reporter, hold: Hold, *, b
     async with trio.open_nursery() as services:
         services.start_soon(watch_signals, cluster)
         services.start_soon(watch_launcher, cluster, hold, kept)
+        services.start_soon(watch_directory, cluster, directory, lock)
         services.start_soon(report_progress, journal, reporter)
         async with trio.open_nursery() as control:
             control.start_soon(partial(serve, cluster, listener, shutdown=ended))
@@ -103,7 +110,7 @@ async def keep_lab(directory: LabDirectory, reporter: Reporter, hold: Hold, *, b
             ended.set()
         services.cancel_scope.cancel()
     journal.close()
-    if cluster.purge or (hold.is_draft and not booted):
+    if (cluster.purge or (hold.is_draft and not booted)) and directory.is_still(lock):
         await trio.to_thread.run_sync(directory.purge, cluster.plan)
     return booted
 
@@ -186,6 +193,17 @@ async def watch_launcher(cluster: Cluster, hold: Hold, kept: trio.Event) -> None
         cluster.request_shutdown(purge=True)
 
 
+async def watch_directory(cluster: Cluster, directory: LabDirectory, lock: os.stat_result) -> None:
+    """Ask for the end when the lab's directory was removed or moved: nobody could find the lab, or end it, any more.
+
+    By looking, since the kernel tells of a file that is gone, but not of a directory above it that was moved.
+    """
+    while directory.is_still(lock):  # noqa: ASYNC110
+        await trio.sleep(LOOK_S)
+    logger.error("%s was removed or moved: the lab is stopped", directory.path)
+    cluster.request_shutdown(purge=False)
+
+
 async def report_progress(journal: Journal, reporter: Reporter) -> None:
     """Tell the launcher what the journal is told."""
     async for event in journal.events(since=journal.sequence, follow=True):
@@ -201,8 +219,8 @@ def main() -> None:
         first, locks, _, _ = socket.recv_fds(launcher, MESSAGE_BYTES, 1)
         if not first:
             return
-        for lock in locks:  # held until this process ends, by this process alone
-            os.set_inheritable(lock, False)
+        os.set_inheritable(locks[0], False)  # held until this process ends, by this process alone
+        lock = os.fstat(locks[0])
         hold = msgspec.json.decode(first, type=Hold)
         directory = LabDirectory(Path(hold.directory))
         setproctitle.setproctitle(title(directory))
@@ -222,7 +240,7 @@ def main() -> None:
     for descriptor in (1, 2):
         os.dup2(log, descriptor)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    booted = trio.run(partial(run, directory, reporter, hold, boot_s=go.boot_s))
+    booted = trio.run(partial(run, directory, lock, reporter, hold, boot_s=go.boot_s))
     gc.freeze()  # the lab is held until this process is gone, and to collect it all at the end takes 30 ms
     sys.exit(0 if booted else 1)
 

@@ -1,7 +1,9 @@
 """Serve the API on the control socket, and end in time."""
 
 import logging
+import os
 import socket
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -26,10 +28,12 @@ async def serve(
 ) -> None:
     """Serve the API on `listener`, which becomes this task's, until `shutdown` is set; then remove its file.
 
+    It is left alone if it is another's by then: somebody has taken the lab's directory away and made a lab anew.
     At shutdown streams end at once and other requests have `limits.grace_s`.
     """
     server = _Server(cluster, limits)
-    path = listener.getsockname()
+    path = Path(listener.getsockname())
+    bound = path.stat()  # noqa: ASYNC240 - microseconds
     try:
         async with trio.open_nursery() as handlers:
             async with trio.open_nursery() as acceptor:
@@ -41,7 +45,13 @@ async def serve(
             server.interrupt()
             handlers.cancel_scope.deadline = trio.current_time() + limits.grace_s
     finally:
-        Path(path).unlink(missing_ok=True)  # noqa: ASYNC240 - microseconds, and at the end
+        _remove(path, bound)
+
+
+def _remove(path: Path, bound: os.stat_result) -> None:
+    with suppress(FileNotFoundError):
+        if os.path.samestat(path.stat(), bound):
+            path.unlink()
 
 
 class _Server:

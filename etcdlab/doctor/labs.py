@@ -60,9 +60,18 @@ def _lab(directory: LabDirectory, listening: Collection[int]) -> Iterator[Findin
     except LabStateError as error:
         unreadable = error
         yield Finding(topic=Topic.LAB, where=where, level=Level.WRONG, what=error.message, remedy=error.hint)
-    if directory.is_running():
+    if not os.access(directory.path, os.W_OK | os.X_OK):
+        what, remedy = "cannot be written by this user", f"`chmod -R u+w {where}` makes it so, if it is this user's."
+        yield Finding(topic=Topic.LAB, where=where, level=Level.WRONG, what=what, remedy=remedy)
+    try:
+        is_running = directory.is_running()
+    except LabStateError as error:
+        yield Finding(topic=Topic.LAB, where=where, level=Level.WRONG, what=error.message, remedy=error.hint)
+        return
+    if is_running:
         what = f"runs, with {len(members)} of {len(plan.nodes)} members" if plan else "is held by a process"
         yield Finding(topic=Topic.LAB, where=where, what=what)
+        yield from _lost_data(plan)
         return
     if members:
         yield _orphans(directory, plan, members)
@@ -73,6 +82,26 @@ def _lab(directory: LabDirectory, listening: Collection[int]) -> Iterator[Findin
         yield from _stale_files(directory, plan)
     elif unreadable is None:
         yield _half_made(directory)
+
+
+def _runs(directory: LabDirectory) -> bool:
+    try:
+        return directory.is_running()
+    except LabStateError:  # its lock cannot be opened: then nothing of it is for us to touch
+        return True
+
+
+def _lost_data(plan: Plan | None) -> Iterator[Finding]:
+    """It is made before a lab has a plan, so it was there."""
+    for node in plan.nodes if plan else ():
+        if not os.path.exists(node.data_dir):  # noqa: PTH110 - Path's raises for what cannot be looked at
+            yield Finding(
+                topic=Topic.LAB,
+                where=node.data_dir,
+                level=Level.WRONG,
+                what=f"is gone: if {node.name} runs, then on with deleted files, and what it stores is lost at its end",
+                remedy="Put it back, or make the lab afresh: `etcdlab down --purge` and `etcdlab up`.",
+            )
 
 
 def _orphans(directory: LabDirectory, plan: Plan | None, members: Mapping[str, ProcessRecord]) -> Finding:
@@ -160,7 +189,7 @@ def _unlink(directory: LabDirectory, path: Path) -> str:
 def _purged(path: Path) -> Iterator[Finding]:
     """A lab on its way out. Whoever purges holds the lab's lock, which has moved along."""
     inside = [LabDirectory(inner) for inner in path.iterdir()]
-    in_use = any(directory.is_running() for directory in inside)
+    in_use = any(_runs(directory) for directory in inside)
     if in_use or (not inside and time.time() - path.stat().st_mtime < PURGE_S):
         return
     yield Finding(
@@ -201,7 +230,7 @@ def _processes(home: Path) -> dict[int, tuple[str, Path]]:
             daemons[process.pid] = directory
         elif (data := data_directory(argv)) and data.is_relative_to(home):
             etcds[process.pid], parents[process.pid] = data, process.info["ppid"]
-    found = {pid: ("a daemon", lab.path) for pid, lab in daemons.items() if not lab.is_running()}
+    found = {pid: ("a daemon", lab.path) for pid, lab in daemons.items() if not _runs(lab)}
     # A child of a daemon that lives is that daemon's business: its record may just be being written.
     found |= {
         pid: ("an etcd", data) for pid, data in etcds.items() if parents[pid] not in daemons or parents[pid] in found

@@ -168,6 +168,17 @@ def binary_missing(path: str | Path, error: OSError, *, node: str = "NODE") -> E
     )
 
 
+def place_unusable(place: str, error: OSError, *, node: str = "NODE") -> Explanation:
+    """Explain that a member could not be started in its directory, or with its log."""
+    is_gone = isinstance(error, FileNotFoundError)
+    remedy = f"Put the directory back, {_AGAIN}; or {_AFRESH}." if is_gone else f"Make it writable, {_AGAIN}."
+    return Explanation(
+        reason=ExitReason.DATA_LOST if is_gone else ExitReason.DATA_UNUSABLE,
+        detail=f"cannot run in {place}: {error.strerror or error}",
+        remedy=remedy.format(node=node),
+    )
+
+
 def _words(record: Record) -> str:
     """What a record says, as one sentence: the message unless it is nameless, and the error."""
     error = str(record.fields.get("error", ""))

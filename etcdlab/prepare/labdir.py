@@ -184,10 +184,10 @@ class LabDirectory:
                 shutil.rmtree(Path(node.data_dir) / "member", ignore_errors=True)
                 with contextlib.suppress(OSError):
                     Path(node.data_dir).rmdir()
-        if plan and Path(plan.socket).is_socket():
-            Path(plan.socket).unlink(missing_ok=True)
         # First away, in one step: whoever makes a lab of this name next is to lose nothing of it to this removal.
         try:
+            if plan and Path(plan.socket).is_socket():
+                Path(plan.socket).unlink(missing_ok=True)
             with (
                 uninterrupted(),
                 tempfile.TemporaryDirectory(

@@ -1,10 +1,12 @@
 """The lab's status: every member asked at once, then one view of what they said."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import trio
 
 from etcdlab.etcd.api import hexadecimal
+from etcdlab.model.lifecycle import NodeState
 from etcdlab.model.plan import Plan
 from etcdlab.model.quorum import quorum
 from etcdlab.model.status import ClusterVerdict, LabStatus, NodeStatus
@@ -85,8 +87,16 @@ def _node_view(plan: Plan, node: Node, found: Measurement, leader_id: str | None
         cpu_percent=usage.cpu_percent if usage else None,
         rss_bytes=usage.rss_bytes if usage else None,
         last_exit=node.last_exit,
-        problem=stranger or found.problem,
+        problem=stranger or found.problem or _lost_data(node),
     )
+
+
+def _lost_data(node: Node) -> str:
+    """What is wrong with a member that serves and has no data directory any more: etcd itself does not notice."""
+    data = Path(node.plan.data_dir)
+    if node.state is not NodeState.RUNNING or (data / "member").is_dir():
+        return ""
+    return f"its data directory {data} is gone: it runs on with deleted files, and will not start again"
 
 
 def _stranger(plan: Plan, node: Node, found: Measurement) -> str:

@@ -222,7 +222,9 @@ class Node:
         try:
             process = await self._process(adopted)
         except OSError as error:
-            explanation = death.binary_missing(self.plan.argv[0], error, node=self.name)
+            place = str(error.filename or self.plan.argv[0])
+            why = death.binary_missing if place == self.plan.argv[0] else death.place_unusable
+            explanation = why(place, error, node=self.name)
             return Exit(
                 code=None,
                 reason=explanation.reason,

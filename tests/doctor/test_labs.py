@@ -82,6 +82,8 @@ def test_a_stopped_lab_is_good(home):
 
 def test_a_running_lab_is_left_alone(home):
     plan = make_plan(home)
+    for node in plan.nodes:
+        Path(node.data_dir).mkdir(parents=True)
     with closing(socket.socket(socket.AF_UNIX)) as control:
         control.bind(plan.socket)
         (home / "demo" / ".plan.json.x").touch()
@@ -261,6 +263,29 @@ def test_a_recorded_etcd_is_no_stray(home, process):
     assert [found.topic for found in wrong(home)] == [Topic.LAB]
 
 
+def test_a_lock_that_is_none_is_told(home):
+    make_plan(home)
+    directory = LabDirectory(home / "demo")
+    directory.lock.symlink_to(directory.lock)
+    (found,) = wrong(home)
+    assert "lab.lock, which keeps a lab to one daemon, cannot be opened" in found.what
+    assert found.repair is None
+
+
+def test_a_running_lab_whose_members_data_is_gone_is_told(home):
+    plan = make_plan(home)
+    directory = LabDirectory(home / "demo")
+    for node in (plan.nodes[0], plan.nodes[2]):
+        Path(node.data_dir).mkdir(parents=True)
+    lock = directory.acquire()
+    try:
+        (found,) = wrong(home)
+    finally:
+        os.close(lock)
+    assert (found.where, found.repair) == (plan.nodes[1].data_dir, None)
+    assert "is gone: if n2 runs" in found.what
+
+
 @pytest.fixture
 def running(home):
     """A real lab, and its daemon's process."""
@@ -304,11 +329,13 @@ def test_a_daemon_and_members_whose_directory_was_taken_away_are_strays(home, ru
     directory = running.directory
     daemon, members = daemon_of(directory), living_members(directory)
     away = tmp_path_factory.mktemp("away") / "lab"
+    daemon.suspend()  # else it notices, and ends with its members
     directory.path.rename(away)
     try:
         found = {one.where: one for one in wrong(home)}
     finally:
         away.rename(directory.path)
+        daemon.resume()
     assert set(found) == {f"pid {pid}" for pid in (daemon.pid, *(one.identity.pid for one in members.values()))}
     assert "is a daemon" in found[f"pid {daemon.pid}"].what
     assert all(one.repair is None for one in found.values())

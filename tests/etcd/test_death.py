@@ -17,7 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from etcdlab.etcd.death import LINES_WANTED, Explanation, binary_missing, foreign_data, why
+from etcdlab.etcd.death import LINES_WANTED, Explanation, binary_missing, foreign_data, place_unusable, why
 from etcdlab.model.exit import ExitReason
 
 ETCD = shutil.which("etcd")
@@ -417,3 +417,11 @@ def test_binary_missing() -> None:
     death = binary_missing("/nowhere/etcd", FileNotFoundError(2, "No such file or directory"))
     assert death.detail == "cannot run /nowhere/etcd: No such file or directory"
     assert "etcdlab etcd install" in death.remedy
+
+
+def test_a_member_whose_directory_is_gone_or_closed_is_not_without_its_binary():
+    gone = place_unusable("/lab/n1", FileNotFoundError(2, "No such file or directory"), node="n1")
+    assert (gone.reason, gone.detail) == (ExitReason.DATA_LOST, "cannot run in /lab/n1: No such file or directory")
+    assert "`etcdlab start n1`" in gone.remedy
+    closed = place_unusable("/lab/n1/etcd.log", PermissionError(13, "Permission denied"), node="n1")
+    assert (closed.reason, "Make it writable" in closed.remedy) == (ExitReason.DATA_UNUSABLE, True)

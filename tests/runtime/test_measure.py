@@ -115,3 +115,7 @@ def test_a_stopped_member_has_only_what_the_plan_knows(seen):
     node = seen(said(1), None, said(3)).nodes[1]
     assert (node.pid, node.raft_term, node.db_size, node.cpu_percent, node.uptime_s) == (None,) * 5
     assert (node.etcd_version, node.problem) == ("3.5.16", "")
+
+
+def test_a_member_that_serves_without_its_data_directory_is_told(seen, tmp_path):
+    assert "is gone: it runs on with deleted files" in seen(said(1)).nodes[0].problem
