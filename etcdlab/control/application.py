@@ -1,6 +1,7 @@
 """HTTP for the operations: find, decode, call, encode, and errors as JSON."""
 
 import logging
+import re
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import parse_qs
@@ -23,6 +24,10 @@ _STATUS: Final = (
 )
 
 
+_ORIGIN: Final = re.compile(r"http://[^/?#]+(?=/)", re.IGNORECASE)
+"""What a target may have before its path (RFC 9112, 3.2.2)."""
+
+
 class Application:
     """Answers requests to one lab's API."""
 
@@ -32,7 +37,7 @@ class Application:
 
     async def answer(self, request: Request) -> Answer:
         """Carry out `request`. Raises nothing: a bug is an answer too, and a traceback in the log."""
-        path, _, query = request.target.partition("?")
+        path, _, query = _ORIGIN.sub("", request.target).partition("?")
         hint = "GET /v1 lists what there is."
         if (operation := self._routes.get(path)) is None:
             return error_answer(HTTPStatus.NOT_FOUND, f"there is no {path}", hint=hint)

@@ -132,7 +132,10 @@ class Connection:
             # h11 takes any version; of HTTP/2 this is the preface.
             if head.http_version not in (b"1.1", b"1.0"):
                 raise _Refused(HTTPStatus.BAD_REQUEST, "this is not an HTTP/1.1 request")
-            self._bound(int(dict(head.headers).get(b"content-length", b"0")))
+            headers = dict(head.headers)
+            if b"content-length" in headers and b"transfer-encoding" in headers:
+                raise _Refused(HTTPStatus.BAD_REQUEST, "the request gives its length in two ways")
+            self._bound(int(headers.get(b"content-length", b"0")))
             self._waiting.deadline = trio.current_time() + self._limits.body_s
             return Request(head.method.decode(), head.target.decode(), await self._body())
         if head or self._machine.trailing_data[0]:

@@ -7,6 +7,7 @@ behind accepts it: 5 minutes, or a tenth of a lifetime shorter than 50 minutes.
 import datetime
 import ipaddress
 import os
+import warnings
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -158,7 +159,9 @@ def load_certificates(path: Path) -> list[x509.Certificate]:
     """All certificates of a PEM file. Raises CertificateError."""
     content = _read(path)
     try:
-        certificates = x509.load_pem_x509_certificates(content)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what it says of a negative serial number is for who made that
+            certificates = x509.load_pem_x509_certificates(content)
         for one in certificates:
             # Parsed when first looked at: here, where the file can be named.
             _ = one.subject, one.issuer, one.public_key(), one.extensions, one.signature_algorithm_oid

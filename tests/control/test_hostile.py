@@ -1,0 +1,224 @@
+"""Requests made from the API's own description, right and wrong; and clients that keep to no manners of HTTP."""
+
+import json
+import re
+import resource
+import tempfile
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+from urllib.parse import urlencode
+
+import jsonschema
+import pytest
+import trio
+import trio.testing
+from hypothesis import given
+from hypothesis import strategies as st
+
+from etcdlab.control.api import Api
+from etcdlab.control.connection import Limits
+from etcdlab.control.openapi import document
+from tests import hostile
+from tests.control.fake import NAMES, STATUS, Answer, FakeSupervisor, request, served
+from tests.examples import examples
+
+DOCUMENT = document(Api(FakeSupervisor()).operations)
+OPERATIONS = [(path, method) for path, methods in DOCUMENT["paths"].items() for method in methods]
+SCHEMAS = DOCUMENT["components"]["schemas"]
+
+
+def from_schema(schema: dict) -> st.SearchStrategy:
+    """Values that a schema of a request allows, now and then with what it does not."""
+    if "$ref" in schema:
+        return from_schema(SCHEMAS[schema["$ref"].rpartition("/")[2]])
+    if schema.get("type") == "object":
+        fields = {name: from_schema(field) for name, field in schema.get("properties", {}).items()}
+        required = schema.get("required", [])
+        right = st.fixed_dictionaries(
+            {name: fields[name] for name in required},
+            optional={name: field for name, field in fields.items() if name not in required},
+        )
+    elif schema.get("type") == "array":
+        right = st.lists(from_schema(schema["items"]), min_size=schema.get("minItems", 0), max_size=4)
+    elif schema.get("type") == "integer":
+        right = st.integers(schema.get("minimum"), schema.get("maximum"))
+    elif schema.get("type") == "boolean":
+        right = st.booleans()
+    elif "pattern" in schema:
+        right = st.from_regex(re.compile(schema["pattern"], re.ASCII)) | st.sampled_from(["SIGKILL", "SIGUSR1"])
+    else:
+        right = st.sampled_from([*NAMES, "n9"]) | hostile.text
+    return st.integers(0, 9).flatmap(lambda chance: right if chance else hostile.json_values)
+
+
+@st.composite
+def requests(draw):
+    path, method = draw(st.sampled_from(OPERATIONS))
+    described = DOCUMENT["paths"][path][method]
+    body = b""
+    if "requestBody" in described:
+        body = json.dumps(draw(from_schema(described["requestBody"]["content"]["application/json"]["schema"]))).encode()
+    query = {}
+    for parameter in described.get("parameters", ()):
+        if parameter["name"] != "follow" and draw(st.booleans()):
+            query[parameter["name"]] = draw(from_schema(parameter["schema"]))
+    target = f"{path}?{urlencode(query, doseq=True)}" if query else path
+    return path, method, request(method.upper(), target, body)
+
+
+def check_as_described(path, method, received):
+    answer = Answer.parse(received)
+    assert answer.status < 500
+    responses = DOCUMENT["paths"][path][method]["responses"]
+    content = responses.get(str(answer.status), responses["default"])["content"]
+    schema = {**content[answer.headers["content-type"]]["schema"], "components": DOCUMENT["components"]}
+    validator = jsonschema.Draft202012Validator(schema)
+    if answer.headers["content-type"] == "application/json":
+        validator.validate(json.loads(answer.content))
+    else:
+        for line in (line for line in answer.content.splitlines() if line.startswith(b"{")):
+            validator.validate(json.loads(line))
+
+
+@examples(30)
+@given(st.lists(requests(), min_size=1, max_size=4))
+def test_what_the_document_describes_is_answered_as_it_describes(sent):
+    async def main():
+        async with served(Path(directory), Limits()) as lab:
+            for path, method, content in sent:
+                check_as_described(path, method, await lab.exchange(content))
+            assert await lab.run(lab.client.status) == STATUS
+
+    with tempfile.TemporaryDirectory() as directory:
+        trio.run(main)
+
+
+pytestmark = pytest.mark.filterwarnings("error")
+GET = b"GET /v1/status HTTP/1.1\r\nhost: x\r\n"
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize("target", ["http://localhost/v1/status", "HTTP://x:1/v1/status", "http://[::1]/v1/status"])
+async def test_a_whole_url_is_a_target_too(lab, target):
+    assert (await lab.ask("GET", target)).status == 200
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize("target", ["http://", "http://x", "http:/v1/status", "ftp://x/v1/status", "*", "//v1/status"])
+async def test_no_target(lab, target):
+    assert (await lab.ask("GET", target)).status in (200, 404)
+
+
+@pytest.mark.trio
+async def test_http_1_0_gets_its_answer_and_the_end(lab):
+    answer = Answer.parse(await lab.exchange(b"GET /v1/status HTTP/1.0\r\n\r\n"))
+    assert answer.status == 200
+    assert answer.headers["connection"] == "close"
+    received = await lab.exchange(b"GET /v1/events HTTP/1.0\r\n\r\n")
+    assert "transfer-encoding" not in Answer.parse(received).headers
+    assert received.count(b'"seq"') == 3
+
+
+@pytest.mark.trio
+async def test_the_preface_of_http_2(lab):
+    answer = Answer.parse(await lab.exchange(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"))
+    assert answer.status == 400
+
+
+@pytest.mark.trio
+async def test_chunks_with_extensions_and_trailers(lab):
+    head = b"POST /v1/start HTTP/1.1\r\nhost: x\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n"
+    body = b'8;a="b;c"\r\n{"nodes"\r\n8;x\r\n:["n1"]}\r\n0;end\r\nx-trailer: y\r\n\r\n'
+    assert Answer.parse(await lab.exchange(head + body)).status == 200
+    assert lab.supervisor.calls == [("start", ("n1",))]
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        b"-1\r\n",
+        b"0x5\r\nhello\r\n",
+        b"f" * 30 + b"\r\n",
+        b"5;" + b"x" * 100_000,
+        b"\r\n",
+        b"5\r\nhello!\r\n",
+        b"5 5\r\n",
+    ],
+)
+async def test_no_chunk(lab, chunk):
+    head = b"POST /v1/start HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
+    assert Answer.parse(await lab.exchange(head + chunk)).status in (400, 413, 431)
+    assert lab.supervisor.calls == []
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize(
+    "headers",
+    [
+        b"content-length: 5\r\ntransfer-encoding: chunked\r\n",
+        b"content-length: 0\r\ncontent-length: 5\r\n",
+        b"transfer-encoding: chunked, chunked\r\n",
+        b"content-length : 5\r\n",
+        b"content-length: +5\r\n",
+        b"x: a\r\n b\r\n\tc\r\n" * 2000,
+        b"host: y\r\n",
+    ],
+)
+async def test_no_second_request_can_be_smuggled_in(lab, headers):
+    smuggled = b"POST /v1/shutdown HTTP/1.1\r\nhost: x\r\n\r\n"
+    received = await lab.exchange(
+        b"POST /v1/reset HTTP/1.1\r\nhost: x\r\n" + headers + b"\r\n0\r\n\r\n" + smuggled, eof=True
+    )
+    assert Answer.parse(received).status in (200, 400, 431, 501)
+    assert ("shutdown", False) not in lab.supervisor.calls
+
+
+@pytest.mark.trio
+async def test_a_bomb_of_headers(lab):
+    received = await lab.exchange(GET + b"x: y\r\n" * 100_000 + b"\r\n")
+    assert Answer.parse(received).status == 431
+
+
+@pytest.mark.trio
+async def test_a_thousand_requests_sent_ahead_are_answered_in_turn(lab):
+    async with await trio.open_unix_socket(lab.path) as stream, trio.open_nursery() as nursery:
+        nursery.start_soon(stream.send_all, (GET + b"\r\n") * 999 + request("GET", "/v1/status"))
+        received = b"".join([chunk async for chunk in stream])
+    assert received.count(b"HTTP/1.1 200") == 1000
+
+
+@pytest.mark.trio
+async def test_one_who_sends_ahead_and_reads_nothing_is_let_go(tmp_path):
+    async with served(tmp_path, Limits(send_s=0.1)) as lab:
+        async with await trio.open_unix_socket(lab.path) as stream:
+            with suppress(trio.BrokenResourceError):
+                await stream.send_all((GET + b"\r\n") * 20_000)
+            await lab.wait_no_connection()
+        assert len(lab.supervisor.calls) < 20_000
+
+
+@pytest.mark.trio
+async def test_hundreds_of_idle_connections_cost_little_and_end(tmp_path):
+    async with served(tmp_path, Limits(head_s=1.0)) as lab, AsyncExitStack() as stack:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        refused = 0
+        for _ in range(300):
+            stream = await stack.enter_async_context(await trio.open_unix_socket(lab.path))
+            if lab.connections() >= Limits().connections:
+                with trio.fail_after(20):
+                    refused += b" 503 " in await stream.receive_some()
+        assert refused
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 32 * 1024  # KiB
+        await lab.wait_no_connection()
+        assert await lab.run(lab.client.status) == STATUS
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize("cut", [1, 10, 30, 60])
+async def test_a_request_that_is_cut_by_the_clients_eof(lab, cut):
+    sent = request("POST", "/v1/start", b'{"nodes":["n1"]}')[:-cut]
+    received = await lab.exchange(sent, eof=True)
+    assert not received or Answer.parse(received).status == 400
+    assert lab.supervisor.calls == []
+    await lab.wait_no_connection()
