@@ -283,7 +283,7 @@ def _known_ports() -> set[int]:
     for directory in all_labs():
         try:
             plan = directory.load_plan()
-        except LabStateError:
+        except (LabStateError, NotRunningError):  # damaged, or removed just now
             continue
         ports |= {port for node in plan.nodes for port in (node.client_port, node.peer_port, node.metrics_port)}
     return ports

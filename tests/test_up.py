@@ -1,6 +1,8 @@
 """From a topology to a ready lab on real etcds, and back to nothing when that fails."""
 
+import contextlib
 import gc
+import itertools
 import os
 import shutil
 import socket
@@ -8,14 +10,17 @@ from pathlib import Path
 
 import pytest
 
+from etcdlab import up as module
 from etcdlab.errors import BootError, LabStateError, PortTakenError, TimedOutError
 from etcdlab.lab import Lab
 from etcdlab.model.event import Event, EventKind
 from etcdlab.model.status import ClusterVerdict
 from etcdlab.model.topology import EtcdTable, NodeTable, Profile, RestartTable, Topology
+from etcdlab.prepare import config
 from etcdlab.prepare.labdir import LabDirectory
-from etcdlab.up import Outcome, Request, Watcher, up
+from etcdlab.up import Outcome, Request, Watcher, _refuse_difference, up
 from tests.conftest import processes_of
+from tests.damage import cut, flipped
 from tests.e2e.labs import WATCHER, etcdctl, running
 
 FAST = EtcdTable(profile=Profile.FAST)
@@ -174,6 +179,39 @@ class TestRefusal:
         with pytest.raises(LabStateError, match="holds an earlier member's data"):
             up(ask(Topology(name="bad", etcd=FAST, node=(node,))), WATCHER)
         assert wal.read_text() == "precious"
+
+
+def test_a_damaged_topology_is_another_or_is_told_as_such(home):
+    """Cut at every byte or with a byte flipped: never anything but a refusal, or nothing that it matters for."""
+    directory = LabDirectory.named("one")
+    directory.path.mkdir()
+    directory.topology.write_text(config.dump(ONE))
+    whole = directory.topology.read_bytes()
+    for content in [*cut(whole), *itertools.islice(flipped(whole), 0, None, 20), None]:
+        directory.topology.unlink() if content is None else directory.topology.write_bytes(content)
+        with contextlib.suppress(LabStateError):
+            _refuse_difference(directory, ask(ONE))
+    with pytest.raises(LabStateError, match=r"topology\.toml: cannot be read") as caught:
+        _refuse_difference(directory, ask(ONE))
+    assert "`etcdlab up --name one`, with nothing else" in caught.value.hint
+    shutil.rmtree(directory.path)
+
+
+def test_a_topology_that_an_earlier_etcdlab_wrote_is_the_same_without_what_is_new_and_its_default(home):
+    directory = LabDirectory.named("one")
+    directory.path.mkdir()
+    lines = config.dump(ONE).splitlines(keepends=True)
+    directory.topology.write_text("".join(line for line in lines if not line.startswith("budget")))
+    _refuse_difference(directory, ask(ONE))
+    directory.topology.write_text("".join(lines) + "\n[colour]\nsky = 1\n")
+    with pytest.raises(LabStateError, match=r"cannot be told any more.*colour: unknown key"):
+        _refuse_difference(directory, ask(ONE))
+    shutil.rmtree(directory.path)
+
+
+def test_the_ports_of_a_lab_that_is_removed_meanwhile_are_nobodys(home, monkeypatch):
+    monkeypatch.setattr(module, "all_labs", lambda: [LabDirectory.named("gone")])
+    assert module._known_ports() == set()
 
 
 @pytest.mark.etcd

@@ -17,7 +17,7 @@ from typing import Final
 import psutil
 
 from etcdlab.doctor.finding import Finding, Level, Topic
-from etcdlab.errors import LabStateError
+from etcdlab.errors import LabStateError, NotRunningError
 from etcdlab.launch import end_members, living_members
 from etcdlab.model.plan import Plan
 from etcdlab.prepare.labdir import LabDirectory, entries
@@ -44,11 +44,12 @@ def examine(home: Path) -> Iterator[Finding]:
     known: set[int] = set()
     for path in entries(home):
         directory = LabDirectory(path)
-        if path.match(PURGED):
-            yield from _purged(path)
-        elif directory.exists() or os.path.exists(directory.lock):  # noqa: PTH110 - as in LabDirectory.exists
-            yield from _lab(directory, listening)
-            known |= {record.identity.pid for record in living_members(directory).values()}
+        with contextlib.suppress(FileNotFoundError, NotRunningError):  # it is removed just now
+            if path.match(PURGED):
+                yield from _purged(path)
+            elif directory.exists() or os.path.exists(directory.lock):  # noqa: PTH110 - as in LabDirectory.exists
+                yield from _lab(directory, listening)
+                known |= {record.identity.pid for record in living_members(directory).values()}
     yield from _strays(processes, known)
 
 

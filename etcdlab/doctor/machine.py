@@ -155,7 +155,10 @@ def _clock() -> Finding:
     if now < EARLIEST:
         return Finding(topic=Topic.CLOCK, where="clock", level=Level.WRONG, what=f"it says {shown}", remedy=remedy)
     for lab in all_labs():
-        ahead_s = lab.plan.stat().st_mtime - now
+        try:
+            ahead_s = lab.plan.stat().st_mtime - now
+        except FileNotFoundError:  # removed just now
+            continue
         if ahead_s > CLOCK_SLACK_S:
             what = f"it says {shown}, and lab {lab.name} was made {ahead_s:.0f} s later"
             return Finding(topic=Topic.CLOCK, where="clock", level=Level.WARNING, what=what, remedy=remedy)

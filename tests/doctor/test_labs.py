@@ -104,6 +104,12 @@ def test_an_unreadable_plan_is_wrong_and_left_alone(home):
     assert found.repair is None
 
 
+def test_what_is_removed_meanwhile_is_nothing(home, monkeypatch):
+    monkeypatch.setattr(LabDirectory, "exists", lambda self: True)
+    monkeypatch.setattr(labs, "entries", lambda home: [home / "gone", home / ".purged-gone"])
+    assert list(labs.examine(home)) == []
+
+
 def test_a_half_made_lab_is_removed(home):
     directory = LabDirectory(home / "half")
     os.close(directory.acquire())

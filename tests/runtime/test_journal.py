@@ -8,6 +8,7 @@ import trio.testing
 
 from etcdlab.model.event import EventKind
 from etcdlab.runtime.journal import FOLLOWER_BACKLOG, Journal, read
+from tests.damage import damaged
 
 
 @pytest.fixture
@@ -59,6 +60,28 @@ def test_a_line_that_a_crash_cut_short_costs_no_other(path, torn):
     emit(journal, 2)
     journal.close()
     assert [event.seq for event in read(path)] == [1, 2, 3, 4, 5]
+
+
+def test_damage_costs_the_lines_that_have_it_and_no_others(path):
+    """Cut at every byte or with any byte flipped: what is whole is read, and what is appended is whole."""
+    journal = Journal(path)
+    emit(journal, 3)
+    journal.close()
+    whole = path.read_bytes()
+    events = read(path)
+    for content in damaged(whole):
+        path.write_bytes(content)
+        journal = Journal(path)
+        appended = journal.emit(EventKind.STOPPED, "n1")
+        journal.close()
+        found = read(path)
+        assert found[-1] == appended
+        if whole.startswith(content):
+            lines = whole.splitlines()
+            kept = next(number for number in range(3, -1, -1) if content.startswith(b"\n".join(lines[:number])))
+            assert found[:-1] == events[:kept]
+        else:
+            assert len([event for event in found if event in events]) >= 1
 
 
 def test_a_full_disk_costs_the_line_and_not_the_supervisor(journal, path, caplog):
