@@ -137,6 +137,7 @@ async def boot(cluster: Cluster, reporter: Reporter, kept: trio.Event, *, boot_s
         try:
             reporter.say(Ready(status=await cluster.boot(boot_s=boot_s)))
             await kept.wait()  # no longer than the launcher lives
+            cluster.keep()
             booted = True
         except EtcdlabError as error:
             reporter.say(failed(error))

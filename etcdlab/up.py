@@ -173,7 +173,10 @@ def _clear(directory: LabDirectory) -> None:
 
 
 def _create(directory: LabDirectory, request: Request, watcher: Watcher, ports: Ports) -> Plan:
-    """Decide the lab and write it down: directories, certificates, topology, and last the plan, which makes it one."""
+    """Decide the lab and write it down: directories, certificates, topology, and last the plan, which makes it one.
+
+    Topology and plan are on the disk when this returns.
+    """
     # Imported here, in 0.1 s, while the daemon's interpreter starts and imports what it needs.
     from etcdlab.etcd.ensure import ensure
     from etcdlab.pki import store

@@ -15,7 +15,7 @@ from etcdlab.launch import living_members
 from etcdlab.model.event import EventKind
 from etcdlab.model.lifecycle import NodeState
 from etcdlab.model.report import Go, OwnerEnd
-from etcdlab.model.status import ClusterVerdict
+from etcdlab.model.status import ClusterVerdict, LabPhase
 
 
 def pid_of(daemon) -> int:
@@ -31,6 +31,17 @@ def test_boots_reports_and_serves(fake_lab):
         assert [node.pid for node in again.nodes] == [node.pid for node in status.nodes]
         assert set(living_members(fake_lab.directory)) == {"n1", "n2"}
         assert fake_lab.directory.is_running()
+
+
+def test_it_is_up_from_when_its_launcher_wants_it(fake_lab):
+    """Before, it is undone if the launcher ends: another `up` that waits for it must not report it yet."""
+    with fake_lab.daemon() as daemon:
+        assert daemon.boot(boot_s=30, on_event=lambda _: None).phase is LabPhase.UP
+        client = Client(fake_lab.plan.socket, timeout_s=20)
+        assert client.status().phase is LabPhase.STARTING
+        daemon.keep()
+        while client.status().phase is not LabPhase.UP:
+            pass
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -118,11 +118,14 @@ class Cluster:
                     status = await self._boot()
         except trio.TooSlowError as error:
             raise boot.boot_timeout(self.nodes, boot_s) from error
-        if self._phase is LabPhase.STARTING:
-            self._phase = LabPhase.UP
         self._watch.begin()
         self._journal.emit(EventKind.LAB_READY, leader=status.leader, cluster_id=status.cluster_id)
-        return msgspec.structs.replace(status, phase=self._phase)
+        return msgspec.structs.replace(status, phase=LabPhase.UP)
+
+    def keep(self) -> None:
+        """Who had it booted wants it: from now on it is up, and another `up` that waits for it can report it."""
+        if self._phase is LabPhase.STARTING:
+            self._phase = LabPhase.UP
 
     async def _boot(self) -> LabStatus:
         members = [node for node in self.nodes.values() if node.plan.member_id is not None]
