@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from etcdlab.model.topology import EtcdTable, Profile, Topology
 from etcdlab.prepare.labdir import LabDirectory
 from etcdlab.runtime import journal
 from etcdlab.up import Outcome, Request, Started, up
+from tests import modes
 from tests.cli.command import run
 from tests.conftest import processes_of
 from tests.e2e.labs import WATCHER, etcdctl
@@ -86,40 +86,11 @@ def test_a_members_data_that_is_deleted_is_told_by_status_and_doctor_and_by_its_
 # Closed to its owner
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user, so that modes mean something")
-def test_one_that_is_made_read_only_says_so_and_can_be_ended(make_lab: Callable[..., FakeLab], home: Path) -> None:
-    import pwd
-
-    try:
-        user = pwd.getpwnam("tester")
-    except KeyError:
-        pytest.skip("there is no user called tester")
-    lab = make_lab()
-    for path in (home, *home.rglob("*")):
-        os.chown(path, user.pw_uid, user.pw_gid)
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            os.setgroups([])
-            os.setgid(user.pw_gid)
-            os.setuid(user.pw_uid)
-            _use_read_only(lab)
-            status = 0
-        except BaseException:
-            import traceback
-
-            traceback.print_exc()
-        finally:
-            os._exit(status)
-    assert os.waitpid(child, 0)[1] == 0
-    assert processes_of(home) == []
-
-
-def _use_read_only(lab: FakeLab) -> None:
-    with lab.daemon() as daemon:
-        lab.boot(daemon)
-        paths = [path for path in (lab.directory.path, *lab.directory.path.rglob("*")) if not path.is_symlink()]
+def test_one_that_is_made_read_only_says_so_and_can_be_ended(fake_lab: FakeLab, home: Path) -> None:
+    with modes.obeyed(), fake_lab.daemon() as daemon:
+        fake_lab.boot(daemon)
+        directory = fake_lab.directory.path
+        paths = [path for path in (directory, *directory.rglob("*")) if not path.is_symlink()]
         for path in paths:
             path.chmod(path.stat().st_mode & ~0o222)
         assert "may not be used: permission denied" in run("status", status=1).stderr
@@ -133,6 +104,7 @@ def _use_read_only(lab: FakeLab) -> None:
         for path in paths:
             if path.exists():
                 path.chmod(path.stat().st_mode | 0o200)
+    assert processes_of(home) == []
 
 
 # Cut
