@@ -11,6 +11,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -22,13 +23,16 @@ from torturing.field import Field
 from torturing.siege import Siege
 from torturing.tally import Tally
 
-ATTACKS: Final[tuple[Attack, ...]] = (*kills.ATTACKS,)
+GROUPS: Final[Mapping[str, tuple[Attack, ...]]] = {
+    "kills": kills.ATTACKS,
+}
+MINUTES: Final = 30.0
 
 
 def main() -> int:
     """Attack. 1 when anything was lost."""
     options = arguments()
-    attacks = [attack for attack in ATTACKS if not options.attacks or attack.name in options.attacks]
+    attacks = chosen(options.attacks)
     tally = Tally()
     print(f"seed {options.seed}", file=sys.stderr)
     home = Path(tempfile.mkdtemp(prefix="etcdlab-torture-"))
@@ -41,7 +45,8 @@ def main() -> int:
     if options.json is not None:
         options.json.write_bytes(report.encode(tally, seed=options.seed, profile=options.profile))
     if tally.findings:
-        print(f"\nThe same blows again: --seed {options.seed} --kills {options.kills} --profile {options.profile}")
+        words = " ".join([*options.attacks, f"--seed {options.seed} --profile {options.profile} --runs {tally.strike}"])
+        print(f"\nThe same blows again: scripts/torture {words}")
     return 1 if tally.findings else 0
 
 
@@ -75,20 +80,35 @@ def besiege(options: argparse.Namespace, attacks: list[Attack], tally: Tally, ho
             field.verbs.run("down", "--purge", "--all")
 
 
+def chosen(names: Sequence[str]) -> list[Attack]:
+    """The attacks of these names, and those of the groups of these names; all when there are none."""
+    return [
+        attack
+        for group, attacks in GROUPS.items()
+        for attack in attacks
+        if not names or group in names or attack.name in names
+    ]
+
+
 def arguments() -> argparse.Namespace:
     """The command line."""
-    listed = "\n".join(f"  {attack.name:20} {attack.text}" for attack in ATTACKS)
+    listed = "\n".join(
+        f"{group}:\n" + "\n".join(f"  {attack.name:20} {attack.text}" for attack in attacks)
+        for group, attacks in GROUPS.items()
+    )
     parser = argparse.ArgumentParser(
         prog="scripts/torture",
-        description=f"Attack a lab's supervisor while a client writes; nothing may be lost. Attacks:\n\n{listed}",
+        description=f"Attack a lab's supervisor while a client writes; nothing may be lost.\n\n{listed}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    names = [attack.name for attack in ATTACKS]
-    parser.add_argument("attacks", nargs="*", choices=[[], *names], metavar="ATTACK", help="(default: all)")
+    names = [*GROUPS, *(attack.name for attacks in GROUPS.values() for attack in attacks)]
+    parser.add_argument(
+        "attacks", nargs="*", choices=[[], *names], metavar="ATTACK", help="attacks and groups of them (default: all)"
+    )
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), metavar="S", help="(default: a new one)")
     parser.add_argument("--kills", type=int, default=100, metavar="N", help="daemons to kill (default: 100)")
     parser.add_argument("--runs", type=int, metavar="N", help="strikes at most (default: no bound)")
-    parser.add_argument("--minutes", type=float, default=float("inf"), metavar="M", help="at most (default: no bound)")
+    parser.add_argument("--minutes", type=float, default=MINUTES, metavar="M", help=f"at most (default: {MINUTES:g})")
     parser.add_argument("--profile", choices=[profile.value for profile in Profile], default=Profile.FAST.value)
     parser.add_argument("--json", type=Path, metavar="FILE", help="the result for programs")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="copy a lab that did not come up to DIR")

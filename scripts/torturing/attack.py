@@ -7,12 +7,17 @@ from random import Random
 from torturing.field import Field
 
 
+class Impossible(Exception):
+    """This machine, or this user, cannot strike so; says why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Attack:
     """A way to hurt a lab. `strike` draws all that is left to chance from the Random that it is given.
 
     It is struck at a healthy lab with a writing client; afterwards the lab is taken up again with `up`, and nothing
-    may have been lost but what the strike declared: `Field.changed`, `Field.is_fresh`.
+    may have been lost but what the strike declared: `Field.changed`, `Field.is_fresh`. One that this machine cannot
+    strike raises Impossible before it does anything.
     """
 
     name: str

@@ -23,7 +23,7 @@ def tables(tally: Tally, attacks: Sequence[Attack]) -> str:
                 str(tally.kills[attack.name]),
                 str(sum(finding.attack == attack.name for finding in tally.findings)),
                 f"{tally.gaps.get(attack.name, 0.0):.3f} s",
-                attack.text,
+                f"SKIPPED: {tally.impossible[attack.name]}" if attack.name in tally.impossible else attack.text,
             )
             for attack in attacks
         ),
@@ -41,6 +41,7 @@ def encode(tally: Tally, *, seed: int, profile: str) -> bytes:
         "seed": seed,
         "profile": profile,
         "strikes": tally.strikes,
+        "skipped": tally.impossible,
         "kills": tally.kills,
         "writes": tally.writes,
         "longest_gap_s": tally.gaps,

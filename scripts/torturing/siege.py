@@ -12,7 +12,7 @@ import psutil
 
 from etcdlab.errors import EtcdlabError
 from etcdlab.prepare.ports import LOOPBACK
-from torturing.attack import Attack
+from torturing.attack import Attack, Impossible
 from torturing.field import LAB, Field
 from torturing.tally import Loss, Tally
 
@@ -35,7 +35,13 @@ class Siege:
         before, since = field.members(), field.writer.next_key
         field.chronicle.news()
         field.changed, field.is_fresh, field.chronicle.may_begin_anew = set(), False, False
-        attack.strike(field, chance)
+        try:
+            attack.strike(field, chance)
+        except Impossible as reason:
+            self._tally.skipped(str(reason))
+            return True
+        except EtcdlabError as error:
+            self._tally.lost(Loss.WORD, f"{type(error).__name__}: {error}")
         if not field.is_fresh and not field.writer.wait_acknowledged():
             self._tally.lost(Loss.SERVICE, "no write was acknowledged before the lab was taken up again")
         restarts = {node.name: node.restarts for node in field.status.nodes}

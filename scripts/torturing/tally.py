@@ -46,6 +46,7 @@ class Tally:
         self.strikes: Counter[str] = Counter()
         self.kills: Counter[str] = Counter()
         self.gaps: dict[str, float] = {}
+        self.impossible: dict[str, str] = {}
         self.findings: list[Finding] = []
         self.writes = 0
 
@@ -53,6 +54,11 @@ class Tally:
         """The next strike."""
         self.strike, self.attack = strike, attack
         self.strikes[attack] += 1
+
+    def skipped(self, reason: str) -> None:
+        """The strike cannot be struck on this machine."""
+        self.strikes[self.attack] -= 1
+        self.impossible[self.attack] = reason
 
     def killed(self) -> None:
         """A daemon was killed."""

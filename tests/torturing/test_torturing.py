@@ -2,6 +2,8 @@
 
 import msgspec
 import pytest
+from torturing import report
+from torturing.__main__ import GROUPS, chosen
 from torturing.attack import Attack, sequence
 from torturing.chronicle import Chronicle
 from torturing.tally import Loss, Tally
@@ -144,3 +146,18 @@ def test_the_tally_counts_by_attack_and_has_a_zero_for_what_was_not_lost(tally):
     assert (tally.kills["test"], tally.writes, tally.gaps["test"]) == (1, 2, 0.5)
     assert {loss: count for loss, count in tally.losses.items() if count} == {Loss.ORPHAN: 1}
     assert set(tally.losses) == set(Loss)
+
+
+def test_an_attack_that_cannot_be_struck_is_shown_with_its_reason_and_counts_as_none(tally):
+    tally.skipped("needs the right to mount")
+    shown = report.tables(tally, [Attack("test", lambda *_: None), Attack("other", lambda *_: None)])
+    assert "SKIPPED: needs the right to mount" in shown
+    assert tally.strikes["test"] == 0
+
+
+def test_attacks_are_chosen_by_their_names_and_their_groups():
+    everything = [attack for attacks in GROUPS.values() for attack in attacks]
+    assert chosen([]) == everything
+    assert len({attack.name for attack in everything} | set(GROUPS)) == len(everything) + len(GROUPS)
+    assert [attack.name for attack in chosen(["kill-rest"])] == ["kill-rest"]
+    assert chosen(["kills"]) == list(GROUPS["kills"])
