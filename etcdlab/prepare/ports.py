@@ -122,11 +122,12 @@ def holder(port: int) -> str:
     """Who listens on a port, or else uses it, for a message: "etcd (pid 4711)", or why that cannot be told."""
     import psutil  # 25 ms that only this message needs
 
+    pid = _reserver(port)  # first: while all processes are looked through, it may give the port to its etcd
     with contextlib.suppress(psutil.Error):
         ends = [end for end in psutil.net_connections("tcp") if end.laddr and end.laddr.port == port and end.pid]
         for end in sorted(ends, key=lambda end: end.status != psutil.CONN_LISTEN):
             return f"{psutil.Process(end.pid).name()} (pid {end.pid})"
-    if pid := _reserver(port):
+    if pid is not None:
         return f"another lab that is just being started (pid {pid})"
     return "another process (of another user, or in another container)"
 

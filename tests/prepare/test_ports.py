@@ -270,6 +270,19 @@ def test_the_holder_may_be_out_of_sight(monkeypatch: pytest.MonkeyPatch) -> None
     assert holder(1) == "another process (of another user, or in another container)"
 
 
+@linux_only
+def test_a_reservation_that_ends_while_its_holder_is_looked_for_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    reservation = contextlib.ExitStack()
+    port = reservation.enter_context(Ports()).choose()
+
+    def look(kind: str) -> list[object]:
+        reservation.close()
+        return []
+
+    monkeypatch.setattr(psutil, "net_connections", look)
+    assert holder(port) == f"another lab that is just being started (pid {os.getpid()})"
+
+
 def test_the_ephemeral_range_is_the_kernels_or_the_usual_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "read_text", lambda _: "40000\t60999\n")
     assert ephemeral_start() == 40000
