@@ -94,7 +94,7 @@ def split(plan: Plan, words: Sequence[str], *, literal: bool) -> tuple[NodePlan 
         members = ", ".join(node.name for node in plan.nodes)
         raise UsageError(
             f"lab {plan.lab!r} has no member {words[0]!r}; its members are {members}",
-            hint=f"If {words[0]!r} is meant for etcdctl: `etcdlab ctl -- {words[0]} …`.",
+            hint=f"If {words[0]!r} is meant for etcdctl: `etcdlab ctl -- {words[0]} ...`.",
         )
     return None, tuple(words)
 

@@ -16,7 +16,7 @@ from etcdlab.lab import Lab
 ACTION_TIMEOUT_S: Final = 120.0
 """Seconds. The daemon has its own bounds, the topology's; this is for a daemon that hangs."""
 
-node_argument = click.argument("nodes", nargs=-1, required=True, metavar="NODE…", shell_complete=complete_node)
+node_argument = click.argument("nodes", nargs=-1, required=True, metavar="NODE...", shell_complete=complete_node)
 force_option = click.option("--force", is_flag=True, help="Even if the cluster loses its quorum.")
 
 

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Unpack
 
 from etcdlab.cli.result import Cell, Result, Table, View
@@ -37,12 +38,12 @@ def _view(decided: Plan) -> View:
     yield ""
     yield Table(
         header=("MEMBER", "ROLE", "ETCD", "CLIENT", "PEER", "METRICS", "DATA"),
-        rows=tuple(_row(node) for node in decided.nodes),
+        rows=tuple(_row(node, Path(decided.directory)) for node in decided.nodes),
     )
     if decided.pki is not None:
         yield ""
         yield Table(
-            header=("CERTIFICATE", "SUBJECT", "HOSTS", "KEY", "LIFETIME"), rows=tuple(_certificates(decided.pki))
+            header=("CERTIFICATE", "SUBJECT", "KEY", "LIFETIME", "HOSTS"), rows=tuple(_certificates(decided.pki))
         )
     for node in decided.nodes:
         yield ""
@@ -55,9 +56,19 @@ def command_line(node: NodePlan) -> str:
     return " ".join([*(f"{name}={shlex.quote(value)}" for name, value in node.env.items()), shlex.join(node.argv)])
 
 
-def _row(node: NodePlan) -> tuple[str, ...]:
+def _row(node: NodePlan, directory: Path) -> tuple[str, ...]:
     role = "learner" if node.learner else "voter"
-    return (node.name, role, node.etcd_version, node.client_url, node.peer_url, node.metrics_url, node.data_dir)
+    data = Path(node.data_dir)
+    shown = data.relative_to(directory) if data.is_relative_to(directory) else data
+    return (
+        node.name,
+        role,
+        node.etcd_version,
+        node.client_url,
+        str(node.peer_port),
+        str(node.metrics_port),
+        str(shown),
+    )
 
 
 def _certificates(pki: PkiPlan) -> Iterator[tuple[str, ...]]:
@@ -65,9 +76,9 @@ def _certificates(pki: PkiPlan) -> Iterator[tuple[str, ...]]:
     if authority.existing_certificate is not None:
         yield ("ca.pem", f"as in {authority.existing_certificate}", "", "", "")
     else:
-        yield ("ca.pem", _name(authority.subject), "", authority.key.value, _time(authority.lifetime_s))
+        yield ("ca.pem", _name(authority.subject), authority.key.value, _time(authority.lifetime_s), "")
     for leaf in pki.certificates:
-        yield (f"{leaf.stem}.pem", _name(leaf.subject), " ".join(leaf.hosts), leaf.key.value, _time(leaf.lifetime_s))
+        yield (f"{leaf.stem}.pem", _name(leaf.subject), leaf.key.value, _time(leaf.lifetime_s), " ".join(leaf.hosts))
 
 
 def _name(subject: Subject) -> str:

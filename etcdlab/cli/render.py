@@ -1,19 +1,28 @@
 """The one place that prints. Colour and tables on a terminal, plain aligned text in a pipe, JSON when asked."""
 
 import errno
-import functools
 import os
+import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, TextIO
 
+import click
 import msgspec
 
-from etcdlab.cli.result import Cell, Result, Table, View
+from etcdlab.cli.layout import HEADER, layout
+from etcdlab.cli.result import Cell, Result, View
 from etcdlab.errors import BootError, EtcdlabError
-from etcdlab.model.text import printable, printable_lines
+from etcdlab.model.text import printable_lines
 
-STYLES = {"good": "green", "bad": "bold red", "warning": "yellow", "quiet": "dim"}
+STYLES: Final[Mapping[str, Mapping[str, Any]]] = {
+    "good": {"fg": "green"},
+    "bad": {"fg": "red", "bold": True},
+    "warning": {"fg": "yellow"},
+    "quiet": {"dim": True},
+    HEADER: {"bold": True},
+}
 JSON_VERSION = 1
 OUTPUT_LOST: Final = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF)
 """Why output cannot be written: the disk is full, the terminal is gone, the descriptor was closed."""
@@ -41,20 +50,13 @@ def show(view: View) -> None:
     for part in view:
         if isinstance(part, str):
             # In a pipe as it is, since it may be a script, JSON or a log as etcd wrote it.
-            print(printable_lines(part) if on_terminal else part, flush=True)
-        elif on_terminal:
-            _console(sys.stdout).print(_rich(part), soft_wrap=isinstance(part, Cell))
-        else:
-            print(printable_lines(part.text) if isinstance(part, Cell) else plain(part), flush=True)
-
-
-def plain(table: Table) -> str:
-    """A table as aligned text, two spaces between columns, nothing at line ends."""
-    rows = [table.header, *(tuple(printable(_text(cell)) for cell in row) for row in table.rows)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(table.header))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
+            text = printable_lines(part) if on_terminal else part
+        elif isinstance(part, Cell):
+            text = _paint(Cell(printable_lines(part.text), part.style), sys.stdout)
+        else:  # asked for each time: a terminal may be resized meanwhile
+            width = shutil.get_terminal_size().columns if on_terminal else None
+            text = layout(part, width=width, paint=lambda cell: _paint(cell, sys.stdout))
+        print(text, flush=True)
 
 
 def error(failure: EtcdlabError, *, as_json: bool) -> None:
@@ -75,12 +77,8 @@ def error(failure: EtcdlabError, *, as_json: bool) -> None:
 
 def message(text: str, *, style: str = "") -> None:
     """One message on stderr, coloured on a terminal. Where it cannot be written it is missed, and stops nothing."""
-    text = printable_lines(text)
     try:
-        if style and sys.stderr.isatty():
-            _console(sys.stderr).print(text, style=STYLES[style], markup=False, highlight=False, soft_wrap=True)
-        else:
-            print(text, file=sys.stderr, flush=True)
+        print(_paint(Cell(printable_lines(text), style), sys.stderr), file=sys.stderr, flush=True)
     except OSError:
         sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - as long-lived as the process
 
@@ -91,29 +89,10 @@ def output_lost(error: OSError) -> None:
     message(f"error: the output could not be written: {error.strerror}", style="bad")
 
 
-@functools.cache
-def _console(file: TextIO) -> Any:
-    from rich.console import Console  # 45 ms that pipes and --json do not pay
-
-    return Console(file=file)
-
-
-def _rich(part: Cell | Table) -> Any:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
-    if isinstance(part, Cell):
-        return Text(printable_lines(part.text), style=STYLES[part.style])
-    grid = RichTable(*part.header, box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for row in part.rows:
-        grid.add_row(*(Text(printable(_text(cell)), _style(cell)) for cell in row))
-    return grid
-
-
-def _text(cell: str | Cell) -> str:
-    return cell.text if isinstance(cell, Cell) else cell
-
-
-def _style(cell: str | Cell) -> str:
-    return STYLES[cell.style] if isinstance(cell, Cell) else ""
+def _paint(cell: Cell, file: TextIO) -> str:
+    """Its text, in its colour if `file` is a terminal that has colours and nobody has said NO_COLOR."""
+    if not cell.style or not file.isatty() or os.environ.get("NO_COLOR"):
+        return cell.text
+    if os.environ.get("TERM", "dumb") in ("dumb", ""):
+        return cell.text
+    return click.style(cell.text, **STYLES[cell.style])

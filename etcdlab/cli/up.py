@@ -100,7 +100,7 @@ def _stay(daemon: Daemon, lab: str) -> None:
                 daemon.wait()
             break
         except Interrupted:
-            render.message("stopping …")
+            render.message("stopping ...")
             daemon.stop()
     render.message(f"lab {lab} is stopped")
 

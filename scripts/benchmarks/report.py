@@ -12,7 +12,7 @@ import msgspec
 from figure import Figure, spread
 
 from etcdlab import __version__
-from etcdlab.cli.render import plain
+from etcdlab.cli.layout import layout
 from etcdlab.cli.result import Table
 from etcdlab.etcd import binaries
 
@@ -66,7 +66,7 @@ def table(figures: Sequence[Figure], where: Machine, *, runs: int) -> str:
         f"etcdlab {where.etcdlab}, etcd {where.etcd}, Python {where.python}, {where.system}, {where.cpus} CPUs, "
         f"load {where.load:.2f}; medians of {runs} (min to max)"
     )
-    return f"{title}\n\n{plain(Table(header=header, rows=rows))}"
+    return f"{title}\n\n{layout(Table(header=header, rows=rows))}"
 
 
 def value(figure: Figure) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from etcdlab.cli.render import plain
+from etcdlab.cli.layout import layout
 from etcdlab.cli.result import Table
 from torturing.attack import Attack
 from torturing.tally import Tally
@@ -31,7 +31,7 @@ def tables(tally: Tally, attacks: Sequence[Attack]) -> str:
     lost = Table(header=("LOST", ""), rows=tuple((loss.value, str(count)) for loss, count in tally.losses.items()))
     found = "\n".join(f"{one.strike} {one.attack}: {one.loss.value}: {one.text}" for one in tally.findings)
     total = f"{sum(tally.kills.values())} daemons killed, {tally.writes} writes acknowledged"
-    return "\n\n".join(filter(None, (plain(done), plain(lost), found, total)))
+    return "\n\n".join(filter(None, (layout(done), layout(lost), found, total)))
 
 
 def encode(tally: Tally, *, seed: int, profile: str) -> bytes:

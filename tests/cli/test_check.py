@@ -1,5 +1,6 @@
 import json
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
@@ -45,6 +46,15 @@ def test_one_line_each_with_the_words(found):
         ["expired-certificate-refused", "-", "-", "-", "not tried"],
         ["demo:", "all", "1", "checks", "passed"],
     ]
+
+
+def test_members_of_which_the_same_was_said_share_a_line(found):
+    found(
+        *(msgspec.structs.replace(GOOD, member=name) for name in ("n1", "n2")),
+        msgspec.structs.replace(GOOD, passed=False),
+    )
+    _, *lines = run().stdout.splitlines()
+    assert [line.split()[1:-2] for line in lines[:2]] == [["n1", "n2", "peer", "ok"], ["n1", "peer", "FAILED"]]
 
 
 def test_a_failure_is_told_and_is_the_exit_status(found):

@@ -252,11 +252,9 @@ def test_nothing_that_is_rendered_drives_the_terminal(capfd, monkeypatch, as_ter
     monkeypatch.setattr("sys.stderr.isatty", lambda: as_terminal)
     monkeypatch.setenv("TERM", "dumb")
     monkeypatch.setenv("NO_COLOR", "1")
-    render._console.cache_clear()
     table = Table(header=("A", "B"), rows=((RED, Cell(RED, "bad")),))
     render.render(Result(view=(Cell(f"{RED}\n{RED}", "bad"), table), warnings=(RED,)), as_json=False)
     render.error(BootError(f"{RED}\n{RED}", hint=RED, log_tail=(RED,)), as_json=False)
-    render._console.cache_clear()
     shown = capfd.readouterr()
     assert shown.out.count("\\x1b[31mred\\x9b1m\\u202e") == 4
     assert shown.err.count("\\x1b[31mred\\x9b1m\\u202e") == 5

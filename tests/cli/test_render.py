@@ -4,6 +4,7 @@ import json
 import pytest
 
 from etcdlab.cli import render
+from etcdlab.cli.layout import layout
 from etcdlab.cli.result import Cell, Result, Table
 from etcdlab.errors import BootError, QuorumError
 from etcdlab.model.lifecycle import NodeState
@@ -16,21 +17,52 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_a_table_in_a_pipe_is_aligned_and_has_nothing_at_line_ends():
-    assert render.plain(TABLE) == "NAME         STATE\nn1           running\na-long-name  -"
-
-
 def test_a_view_in_a_pipe_has_no_colour(capsys):
     render.show(["text [bold]kept[/bold]", Cell("bad", "bad"), TABLE])
-    assert capsys.readouterr().out == f"text [bold]kept[/bold]\nbad\n{render.plain(TABLE)}\n"
+    assert capsys.readouterr().out == f"text [bold]kept[/bold]\nbad\n{layout(TABLE)}\n"
+
+
+def on_terminal(monkeypatch):
+    """Standard output and standard error become this terminal, which has 80 columns and colours."""
+    monkeypatch.setattr("sys.stdout", terminal := Terminal())
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    return terminal
 
 
 def test_a_view_on_a_terminal_has(monkeypatch):
-    monkeypatch.setattr("sys.stdout", terminal := Terminal())
-    monkeypatch.setenv("TERM", "xterm")
+    terminal = on_terminal(monkeypatch)
     render.show([Cell("fine [ok]", "good"), TABLE])
     assert "\x1b[32mfine [ok]" in terminal.getvalue()
+    assert "\x1b[1mSTATE" in terminal.getvalue()
     assert "a-long-name" in terminal.getvalue()
+
+
+@pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb"), ("TERM", ""), ("TERM", None)])
+def test_a_terminal_without_colours_or_one_that_is_to_have_none(monkeypatch, name, value):
+    terminal = on_terminal(monkeypatch)
+    if value is None:
+        monkeypatch.delenv(name)
+    else:
+        monkeypatch.setenv(name, value)
+    render.show([Cell("fine", "good"), TABLE])
+    render.message("wrong", style="bad")
+    assert terminal.getvalue() == f"fine\n{layout(TABLE)}\nwrong\n"
+
+
+def test_a_terminal_may_be_resized_between_tables(monkeypatch):
+    terminal = on_terminal(monkeypatch)
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    def view():
+        yield TABLE
+        monkeypatch.setenv("COLUMNS", "12")
+        yield TABLE
+
+    render.show(view())
+    assert terminal.getvalue() == f"{layout(TABLE)}\n{layout(TABLE, width=12)}\n"
 
 
 def test_a_view_is_shown_as_it_comes(capsys):
@@ -72,7 +104,6 @@ def test_an_error_as_json_is_on_stdout(capsys):
 
 @pytest.mark.parametrize("style", list(render.STYLES))
 def test_a_message_on_a_terminal_is_never_taken_for_markup(monkeypatch, style):
-    monkeypatch.setattr("sys.stderr", terminal := Terminal())
-    monkeypatch.setenv("TERM", "xterm")
+    terminal = on_terminal(monkeypatch)
     render.message("[/nonsense] 1 [x]", style=style)
     assert "[/nonsense] 1 [x]" in terminal.getvalue()
