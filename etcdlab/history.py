@@ -3,12 +3,13 @@
 import itertools
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from etcdlab.errors import TimedOutError
+from etcdlab.etcd import logfile
 from etcdlab.etcd.log import Record
 from etcdlab.etcd.logfile import Tail, arrivals, merge
 from etcdlab.model.event import Event, parse
@@ -16,7 +17,7 @@ from etcdlab.model.event import Event, parse
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A moment in the life of a lab: how long its journal and its members' logs were, in bytes."""
+    """A moment in the life of a lab: where its journal and its members' logs ended."""
 
     journal: int
     logs: Mapping[str, int]
@@ -24,7 +25,7 @@ class Mark:
 
 def mark(journal: Path, logs: Mapping[str, Path]) -> Mark:
     """This moment."""
-    return Mark(journal=_size(journal), logs={name: _size(path) for name, path in logs.items()})
+    return Mark(journal=logfile.end(journal), logs={name: logfile.end(path) for name, path in logs.items()})
 
 
 def events(journal: Path, since: Mark | None) -> list[Event]:
@@ -45,7 +46,7 @@ def wait_for_event(
 
 
 def log_lines(log: Path, name: str, since: Mark | None) -> list[str]:
-    """The lines of a member's log after `since`, or all of its newest part."""
+    """The lines of a member's log after `since`, or all of it that is kept."""
     with closing(Tail(log)) as tail:
         return [_text(line) for line in tail.history_since(since.logs.get(name, 0) if since else 0)]
 
@@ -68,19 +69,12 @@ def wait_for_line(log: Path, name: str, pattern: "str | re.Pattern[str]", *, sin
 
 
 def _lines(path: Path, start: int | None, timeout: float) -> Iterator[bytes]:
-    """The lines from byte `start` on (None: from now on), as they come, for `timeout` seconds."""
+    """The lines from place `start` on (None: from now on), as they come, for `timeout` seconds."""
     deadline = time.monotonic() + timeout
     with closing(Tail(path)) as tail:
-        past = [] if start is None else tail.history_since(start)
+        past: Iterable[bytes] = () if start is None else tail.history_since(start)
         coming = (line for batch in arrivals({"": tail}, deadline=deadline) for line in batch[""])
         yield from itertools.chain(past, coming)
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0
 
 
 def _text(line: bytes) -> str:

@@ -67,10 +67,10 @@ def check_tls(plan: Plan, tls: TlsPlan) -> list[Check]:
         cannot_expire = _make_credentials(tls, Path(made))
         attempts = list(_attempts(tls, Path(made), with_expired=not cannot_expire))
     knocks = [(attempt, node, port) for attempt in attempts for node in plan.nodes for port in attempt.ports]
-    log_sizes = {node.name: _size(Path(node.log)) for node in plan.nodes}
+    ends = {node.name: logfile.end(Path(node.log)) for node in plan.nodes}
     with ThreadPoolExecutor(min(len(knocks), MOST_THREADS)) as pool:
         answers = list(pool.map(lambda knock: knock[0].make(knock[1], knock[2]), knocks))
-    reasons = {node.name: _logged_reasons(node, log_sizes[node.name]) for node in plan.nodes}
+    reasons = {node.name: _logged_reasons(node, ends[node.name]) for node in plan.nodes}
     checks = [
         Check(
             name=attempt.aspect,
@@ -189,10 +189,3 @@ def _logged_reasons(node: NodePlan, since: int) -> dict[int, str]:
         if source.isdigit() and error:
             reasons[int(source)] = str(error)
     return reasons
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0

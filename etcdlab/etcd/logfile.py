@@ -1,7 +1,7 @@
 """Members' log files: their last lines, all of them merged by time, and what is appended from now on.
 
 A line of more than LONGEST_LINE bytes comes in pieces of about that size: one without an end must not fill the memory.
-A log at `etcd.log` may have older parts: `etcd.log.1` is the newest of them, `etcd.log.2` the one before, and so on.
+A log that was rotated is read with its older parts, and places in it are as in `etcdlab.etcd.parts`.
 Everything here blocks; nothing here writes.
 """
 
@@ -10,16 +10,15 @@ import heapq
 import io
 import itertools
 import math
-import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from etcdlab.etcd.log import Record, parse
-from etcdlab.etcd.rotation import older_part
+from etcdlab.etcd.parts import LogParts
 
 if TYPE_CHECKING:
     from inotify_simple import INotify
@@ -34,7 +33,6 @@ LAST_BYTES: Final = 8 * LONGEST_LINE
 
 _BLOCK: Final = 64 * 1024
 _READ: Final = 4 * _BLOCK
-_PROOF: Final = 256
 _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 
 
@@ -43,15 +41,28 @@ def last_lines(path: Path, count: int, *, since: int | None = None) -> list[byte
 
     They are fewer if they have more than LAST_BYTES together.
 
-    With `since`, only lines from that byte of the newest part on; all of it when it is shorter, as after a rotation.
+    With `since`, only lines from that place on; all when the log ends before it, since somebody has emptied it.
     """
-    lines = _all_backwards(path) if since is None else _backwards(path, since=since)
-    return list(_within(LAST_BYTES, itertools.islice(lines, count)))[::-1]
+    with LogParts(path) as parts:
+        lines = _backwards(parts, parts.end(), since=since or 0)
+        return list(_within(LAST_BYTES, itertools.islice(lines, count)))[::-1]
+
+
+def end(path: Path) -> int:
+    """The place behind the last byte of the log at `path`: what is written from now on is behind it."""
+    with LogParts(path) as parts:
+        return parts.end()
 
 
 def read(paths: Mapping[str, Path], count: int | None = None) -> Iterator[tuple[str, Record]]:
     """What the members' logs hold, by time, as (member, record). `count` bounds each member's lines, from the end."""
-    return merge({name: _history(path, count) for name, path in paths.items()})
+    return merge({name: lines(path, count) for name, path in paths.items()})
+
+
+def lines(path: Path, count: int | None = None) -> Iterator[bytes]:
+    """The lines of the log at `path`, oldest first: all that are kept, or the last `count`."""
+    with LogParts(path) as parts:
+        yield from _history(parts, parts.end(), count)
 
 
 class LogFiles:
@@ -102,33 +113,32 @@ def arrivals(tails: "Mapping[str, Tail]", *, deadline: float | None = None) -> I
 
 
 class Tail:
-    """One log: what it held when opened, then what is appended. Survives rotation, renaming and absence.
-
-    A rotation is seen by the log being shorter than what was read of it: one that has grown past that again before it
-    was looked at goes unnoticed, and what was rotated away is missed.
-    """
+    """One log: what it held when opened, then what is appended. Survives rotation, absence, and being replaced."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file: BinaryIO | None = None
+        self._parts = LogParts(path)
         self._rest = b""
-        self._last = b""
         self.is_behind = False
         """Whether the last read left something, so that it is worthwhile to read again at once."""
-        self._open()
         self.position = self._end = self._last_line_end()
+
+    @property
+    def newest_size(self) -> int:
+        """How much was read of the newest part."""
+        return self.position - self._parts.newest_start
 
     def history(self, count: int | None = None) -> Iterator[bytes]:
         """The lines from before this object was made, oldest first: all, or the last `count`."""
-        return _history(self.path, count, self._end)
+        return _history(self._parts, self._end, count)
 
-    def history_since(self, start: int) -> list[bytes]:
-        """Of those lines the ones from byte `start` of the log on; all when it is shorter, as after a rotation."""
-        return list(_backwards(self.path, self._end, since=start))[::-1]
+    def history_since(self, place: int) -> Iterator[bytes]:
+        """Of those lines the ones from `place` on; all when they end before it, since somebody has emptied the log."""
+        return _forwards(self._parts, place if place <= self._end else 0, self._end)
 
     def new_lines(self) -> list[bytes]:
         """Whole lines not given yet, at most one read's worth; none when there are none now."""
-        while data := self._read() or self._read_after_change():
+        while data := self._read():
             *lines, self._rest = (self._rest + data).split(b"\n")
             if len(self._rest) > LONGEST_LINE:
                 lines.append(self._rest)
@@ -139,85 +149,26 @@ class Tail:
 
     def close(self) -> None:
         """Close the file."""
-        if self._file is not None:
-            self._file.close()
-
-    def _open(self) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            self._file = self.path.open("rb", buffering=0)
+        self._parts.close()
 
     def _last_line_end(self) -> int:
-        if self._file is None:
-            return 0
-        end = self._file.seek(0, os.SEEK_END)
-        last = next(_backwards(self.path, end), b"")
+        end = self._parts.end()
+        last = next(_backwards(self._parts, end), b"")
         return end if last.endswith(b"\n") else end - len(last)
 
     def _read(self) -> bytes:
-        if self._file is None:
-            return b""
-        self._file.seek(self.position)
-        data = self._file.read(_READ) or b""
+        place, data = self._parts.read(self.position, _READ)
         self.is_behind = len(data) == _READ
-        self.position += len(data)
-        self._last = data[-_PROOF:] or self._last
-        return data
-
-    def _read_after_change(self) -> bytes:
-        """The same, after the file was looked at again: what rotation took away unread, then the new start."""
-        position = self.position
-        if not self._changed():
-            return b""
-        taken = self._taken_away(position)
-        if (taken or self._rest) and not taken.endswith(b"\n"):
-            taken += b"\n"  # cut short for good: a line of its own, not the start of the new file's first
-        return taken or self._read()
-
-    def _taken_away(self, position: int) -> bytes:
-        """What was behind `position` when the log was copied to its first older part and truncated."""
-        with contextlib.suppress(OSError), older_part(self.path, 1).open("rb") as file:
-            file.seek(max(position - len(self._last), 0))
-            # The part is this log's past only if it holds what was read last.
-            if self._last and file.read(len(self._last)) == self._last:
-                return file.read()
-        return b""
-
-    def _changed(self) -> bool:
-        """Whether there is another file to read, or this one from its start: it appeared, or was rotated."""
-        try:
-            there = self.path.stat()
-        except FileNotFoundError:
-            # An open file keeps the kernel from telling that its directory was removed.
-            self.close()
-            self._file = None
-            return False
-        if self._file is not None:
-            if there.st_size >= self.position and os.path.samestat(there, os.fstat(self._file.fileno())):
-                return False
-            self._file.close()
-        self._open()
-        self.position = 0
-        return True
+        is_gap, self.position = place != self.position, place + len(data)
+        # What was cut short for good is a line of its own, not the start of another.
+        return b"\n" + data if is_gap and self._rest else data
 
 
-def _older(path: Path) -> list[Path]:
-    """The older parts of the log at `path`, newest first."""
-    return list(itertools.takewhile(Path.exists, (older_part(path, number) for number in itertools.count(1))))
-
-
-def _history(path: Path, count: int | None, end: int | None = None) -> Iterator[bytes]:
-    """A log's lines, oldest first: all, or the last `count`; of the newest part only what is before offset `end`."""
+def _history(parts: LogParts, end: int, count: int | None) -> Iterator[bytes]:
+    """A log's lines before `end`, oldest first: all, or the last `count`."""
     if count is None:
-        for part in reversed(_older(path)):
-            yield from _forwards(part)
-        yield from _forwards(path, end)
-    else:
-        yield from reversed(list(itertools.islice(_all_backwards(path, end), count)))
-
-
-def _all_backwards(path: Path, end: int | None = None) -> Iterator[bytes]:
-    """All parts' lines, last first."""
-    return itertools.chain(_backwards(path, end), *map(_backwards, _older(path)))
+        return _forwards(parts, 0, end)
+    return reversed(list(itertools.islice(_backwards(parts, end), count)))
 
 
 def _within(budget: int, lines: Iterable[bytes]) -> Iterator[bytes]:
@@ -228,32 +179,56 @@ def _within(budget: int, lines: Iterable[bytes]) -> Iterator[bytes]:
         yield line
 
 
-def _forwards(path: Path, end: int | None = None) -> Iterator[bytes]:
-    with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
-        position = 0
-        while line := file.readline(LONGEST_LINE):
-            position += len(line)
-            if end is not None and position > end:
-                return
-            yield line
+def _forwards(parts: LogParts, place: int, end: int) -> Iterator[bytes]:
+    """The lines from `place` to `end`, with their newlines."""
+    rest = b""
+    while place < end:
+        start, data = parts.read(place, min(_READ, end - place))
+        if not data or start < place:  # somebody has emptied it meanwhile
+            break
+        place = start + len(data)
+        *lines, rest = _lines(rest + data)
+        yield from lines
+        if len(rest) > LONGEST_LINE:
+            yield rest
+            rest = b""
+    if rest:
+        yield rest
 
 
-def _backwards(path: Path, end: int | None = None, since: int = 0) -> Iterator[bytes]:
-    """The lines from offset `since` to `end` (default: all), last first, with their newlines. No file: no lines."""
-    with contextlib.suppress(FileNotFoundError), path.open("rb", buffering=0) as file:
-        start = file.seek(0, os.SEEK_END) if end is None else end
-        since = since if since <= start else 0
-        first = b""
-        while start > since:
-            size = min(_BLOCK, start - since)
-            start -= size
-            first, *lines = io.BytesIO(os.pread(file.fileno(), size, start) + first).readlines()
-            yield from reversed(lines)
-            if len(first) > LONGEST_LINE:
-                yield first
-                first = b""
-        if first:
+def _backwards(parts: LogParts, end: int, since: int = 0) -> Iterator[bytes]:
+    """The lines from `since` to `end`, last first, with their newlines; all when `since` is behind `end`."""
+    since = max(since if since <= end else 0, parts.start())
+    first = b""
+    while end > since:
+        start = max(end - _BLOCK, since)
+        block = _between(parts, start, end)
+        if len(block) < end - start:
+            since = start  # what was there is no longer kept
+        end = start
+        first, *lines = _lines(block + first) or [b""]
+        yield from reversed(lines)
+        if len(first) > LONGEST_LINE:
             yield first
+            first = b""
+    if first:
+        yield first
+
+
+def _between(parts: LogParts, start: int, end: int) -> bytes:
+    """What is there from `start` to `end`; if not all of it is kept any more, the last of it."""
+    found = b""
+    while start < end:
+        place, data = parts.read(start, end - start)
+        if not data or place < start or place >= end:
+            break
+        found = found + data if place == start else data[: end - place]
+        start = place + len(data)
+    return found
+
+
+def _lines(data: bytes) -> list[bytes]:
+    return io.BytesIO(data).readlines()
 
 
 def merge(logs: Mapping[str, Iterable[bytes]]) -> Iterator[tuple[str, Record]]:

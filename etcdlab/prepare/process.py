@@ -52,7 +52,8 @@ class Announcement(msgspec.Struct, frozen=True, kw_only=True):
 class ProcessRecord(msgspec.Struct, frozen=True, kw_only=True):
     """`process.json` in a member's directory: what it takes to find, end or adopt an incarnation.
 
-    `spawned_s` is the system's monotonic clock; `log_start` the size in bytes of the member's log at the spawn.
+    `spawned_s` is the system's monotonic clock; `log_start` the place in the member's log, in bytes, of
+    what it wrote.
     `was_ended` says that somebody ended it on purpose while there was no daemon to journal it.
     """
 

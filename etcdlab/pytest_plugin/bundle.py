@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from etcdlab.errors import EtcdlabError
+from etcdlab.etcd import logfile
 from etcdlab.lab import Lab
 
 
@@ -20,8 +21,8 @@ def write(directory: Path, test: str, lab: Lab, report: str) -> Path:
         for file in (lab.directory.topology, lab.directory.plan, lab.directory.events, lab.directory.daemon_log):
             _add(archive, file, f"{lab.name}/{file.name}")
         for node in plan.nodes:
-            for log in sorted(Path(node.log).parent.glob(f"{Path(node.log).name}*")):
-                _add(archive, log, f"{lab.name}/{node.name}/{log.name}")
+            log = b"".join(logfile.lines(Path(node.log)))
+            _add_text(archive, f"{lab.name}/{node.name}/{Path(node.log).name}", log)
         for certificate in sorted(lab.directory.pki.rglob("*.pem")):
             # Not by name alone: whatever is in it, a file with a private key stays here.
             if b"PRIVATE KEY" not in certificate.read_bytes():

@@ -91,7 +91,7 @@ class Cluster:
             await self._discard_data()
         async with trio.open_nursery() as nursery:
             logs = {node.name: Path(node.log) for node in self._plan.nodes}
-            watch = partial(watch_lines, rotate_at=self._plan.log_size, keep=self._plan.log_count)
+            watch = partial(watch_lines, size=self._plan.log_size, count=self._plan.log_count)
             await nursery.start(watch, logs, self._on_lines)
             for node in self.nodes.values():
                 nursery.start_soon(node.run)

@@ -273,8 +273,7 @@ class Node:
         return child
 
     def _announce(self) -> Announcement:
-        log = Path(self.plan.log)
-        log_start = log.stat().st_size if log.exists() else 0
+        log_start = logfile.end(Path(self.plan.log))
         announcement = Announcement(argv=self.plan.argv, spawned_s=time.monotonic(), log_start=log_start)
         with contextlib.suppress(OSError):  # as with the record
             announcement.save(self._directory)

@@ -1,21 +1,26 @@
 """Watching the members' logs as they grow: whole lines, as soon as they are written, at no cost while nothing is."""
 
 import logging
+import math
 import sys
 from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack, closing, suppress
+from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
 import trio
 
 from etcdlab.etcd.logfile import Tail
+from etcdlab.etcd.parts import part_being_cut
 from etcdlab.etcd.rotation import rotate
 
 logger = logging.getLogger(__name__)
 
 POLL_S: Final = 0.1
 """How often logs are looked at where there is no inotify."""
+RETRY_S: Final = 10.0
+"""Seconds after which a rotation that the disk had no space for is tried again: it copies a whole log's worth."""
 
 
 class Changes(Protocol):
@@ -76,40 +81,61 @@ async def watch_lines(
     logs: Mapping[str, Path],
     on_lines: Callable[[str, list[bytes]], None],
     *,
-    rotate_at: int,
-    keep: int,
+    size: int,
+    count: int,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """For ever: call `on_lines(name, lines)` with each batch of new lines. Started once every log is watched.
 
-    A log of more than `rotate_at` bytes is rotated; `keep` older parts of it are kept.
+    A log of more than `size` bytes is rotated; `count` older parts of it are kept.
     """
     with ExitStack() as stack:
         for path in logs.values():
             path.touch(mode=0o600)
-        tails = {name: stack.enter_context(closing(Tail(path))) for name, path in logs.items()}
+        watched = {
+            name: _Watched(stack.enter_context(closing(Tail(path))), size=size, count=count)
+            for name, path in logs.items()
+        }
         changes = stack.enter_context(closing(changes_of(logs)))
-        task_status.started()
+        async with trio.open_nursery() as nursery:
+            for name, log in watched.items():
+                nursery.start_soon(log.follow, partial(on_lines, name))
+            task_status.started()
+            while True:
+                for name in await changes.wait():
+                    watched[name].news.set()
+
+
+class _Watched:
+    """One of the logs. Each has a task, so that a flood in one holds up no other."""
+
+    def __init__(self, tail: Tail, *, size: int, count: int) -> None:
+        self.news = trio.Event()
+        self._tail = tail
+        self._size = size
+        self._count = count
+        self._rotate_at = -math.inf
+
+    async def follow(self, on_lines: Callable[[list[bytes]], None]) -> None:
+        """Read what is new, a batch at a time, and rotate. For ever."""
+        if self._tail.newest_size > self._size or part_being_cut(self._tail.path).exists():
+            await self._rotate()  # what members wrote without a daemon, or what one was killed at
         while True:
-            for name in await changes.wait():
-                await _drain(name, tails[name], on_lines)
-                if tails[name].position > rotate_at:
-                    await _rotate(logs[name], keep)
-                    await _drain(name, tails[name], on_lines)
+            await self.news.wait()
+            self.news = trio.Event()
+            while lines := self._tail.new_lines():
+                on_lines(lines)
+                if self._tail.newest_size > self._size:
+                    await self._rotate()
+                if not self._tail.is_behind:
+                    break  # each line wakes us by itself: to make sure would double what a boot's lines cost
+                await trio.lowlevel.checkpoint()
 
-
-async def _drain(name: str, tail: Tail, on_lines: Callable[[str, list[bytes]], None]) -> None:
-    # A batch at a time: a flood in one log must not keep the loop from everything else. And not until nothing is left:
-    # each line wakes us by itself, so that to make sure after each doubles what a boot's lines cost.
-    while lines := tail.new_lines():
-        on_lines(name, lines)
-        if not tail.is_behind:
+    async def _rotate(self) -> None:
+        if trio.current_time() < self._rotate_at:
             return
-        await trio.lowlevel.checkpoint()
-
-
-async def _rotate(path: Path, keep: int) -> None:
-    try:
-        await trio.to_thread.run_sync(rotate, path, keep)
-    except OSError as error:  # a full disk, most likely: the members go on, and so does their supervisor
-        logger.warning("%s is not rotated: %s", path, error)
+        try:
+            await trio.to_thread.run_sync(partial(rotate, self._tail.path, size=self._size, count=self._count))
+        except OSError as error:  # a full disk, most likely: the members go on, and so does their supervisor
+            self._rotate_at = trio.current_time() + RETRY_S
+            logger.warning("%s is not rotated: %s", self._tail.path, error)

@@ -170,7 +170,7 @@ async def _watch(log: Path, flood: Path) -> Sample:
             all_seen.set()
 
     async with trio.open_nursery() as nursery:
-        await nursery.start(partial(watch_lines, rotate_at=2**62, keep=1), {LAB: log}, on_lines)
+        await nursery.start(partial(watch_lines, size=2**62, count=1), {LAB: log}, on_lines)
         cpu, began = time.process_time(), time.perf_counter()
         with _flooding(log, flood):
             await all_seen.wait()

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from etcdlab.etcd import logfile
 from etcdlab.etcd.log import Record
 from etcdlab.etcd.logfile import LogFiles, Tail, last_lines, read
+from etcdlab.etcd.parts import older_part
 
 
 def zap(second: float, message: str) -> bytes:
@@ -50,24 +51,29 @@ class TestLastLines:
         assert last_lines(log, count) == expected
 
     def test_across_rotated_parts(self, log: Path) -> None:
-        append(log.with_name("etcd.log.2"), b"a\n", b"b\n")
-        append(log.with_name("etcd.log.1"), b"c\n", b"d\n")
-        append(log, b"e\n")
-        assert last_lines(log, 4) == [b"b\n", b"c\n", b"d\n", b"e\n"]
+        append(older_part(log, 4), b"a\n", b"b\n")
+        append(older_part(log, 7), b"c\n", b"d")
+        append(log, b"d\n", b"e\n")
+        assert last_lines(log, 4) == [b"b\n", b"c\n", b"dd\n", b"e\n"]
 
     def test_last_line_without_its_end(self, log: Path) -> None:
         append(log, b"a\n", b"b")
         assert last_lines(log, 2) == [b"a\n", b"b"]
 
     def test_since_an_offset(self, log: Path) -> None:
-        append(log.with_name("etcd.log.1"), b"z\n")
+        append(older_part(log, 2), b"z\n")
         append(log, b"a\n", b"b\n", b"c\n")
-        assert last_lines(log, 9, since=2) == [b"b\n", b"c\n"]
-        assert last_lines(log, 1, since=2) == [b"c\n"]
-        assert last_lines(log, 9, since=6) == []
-        assert last_lines(log, 9, since=0) == [b"a\n", b"b\n", b"c\n"]
+        assert last_lines(log, 9, since=4) == [b"b\n", b"c\n"]
+        assert last_lines(log, 1, since=4) == [b"c\n"]
+        assert last_lines(log, 9, since=8) == []
+        assert last_lines(log, 9, since=0) == [b"z\n", b"a\n", b"b\n", b"c\n"]
 
-    def test_since_an_offset_from_before_a_rotation(self, log: Path) -> None:
+    def test_since_a_place_that_is_no_longer_kept(self, log: Path) -> None:
+        append(older_part(log, 12), b"a\n")
+        append(log, b"b\n")
+        assert last_lines(log, 9, since=2) == [b"a\n", b"b\n"]
+
+    def test_since_a_place_of_before_it_was_emptied(self, log: Path) -> None:
         append(log, b"a\n", b"b\n")
         assert last_lines(log, 9, since=99) == [b"a\n", b"b\n"]
 
@@ -129,7 +135,7 @@ class TestRead:
         assert told(read({"n1": log, "n2": tmp_path / "n2" / "etcd.log"}, 1)) == ["n1 b", "n2 d"]
 
     def test_all_of_the_rotated_parts(self, log: Path) -> None:
-        append(log.with_name("etcd.log.1"), zap(1, "a"))
+        append(older_part(log, len(zap(1, "a"))), zap(1, "a"))
         append(log, zap(2, "b"))
         assert told(read({"n1": log, "n2": log.with_name("none")})) == ["n1 a", "n1 b"]
 
@@ -270,4 +276,4 @@ def test_what_was_there_since_a_byte(tmp_path: Path, start: int, told: list[byte
     log = tmp_path / "etcd.log"
     log.write_bytes(b"one\ntwo\nhal")
     with contextlib.closing(Tail(log)) as tail:
-        assert tail.history_since(start) == told
+        assert list(tail.history_since(start)) == told
