@@ -34,6 +34,7 @@ import trio
 
 from etcdlab.control.listener import bind
 from etcdlab.control.server import serve
+from etcdlab.daemon_log import DaemonLog
 from etcdlab.descriptors import ensure_standard
 from etcdlab.errors import BootError, EtcdlabError, LabStateError
 from etcdlab.model.report import Failed, Go, Hold, OwnerEnd, Progress, Ready, Report
@@ -103,6 +104,7 @@ async def keep_lab(
         services.start_soon(watch_signals, cluster)
         services.start_soon(watch_launcher, cluster, hold, kept)
         services.start_soon(watch_directory, cluster, directory, lock)
+        services.start_soon(journal.run)
         services.start_soon(report_progress, journal, reporter)
         async with trio.open_nursery() as control:
             control.start_soon(partial(serve, cluster, listener, shutdown=ended))
@@ -231,16 +233,15 @@ def main() -> None:
             directory.discard()
         return
     go = msgspec.json.decode(second, type=Go)
+    launcher_hears = os.dup(1)
     try:
-        log = os.open(directory.daemon_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        log = DaemonLog(directory.daemon_log)
     except OSError as error:
         unwritable = LabStateError(f"{directory.daemon_log} cannot be written: {error.strerror}")
-        os.write(1, msgspec.json.encode(failed(unwritable)) + b"\n")
+        os.write(launcher_hears, msgspec.json.encode(failed(unwritable)) + b"\n")
         sys.exit(1)
-    reporter = Reporter(os.dup(1))
-    for descriptor in (1, 2):
-        os.dup2(log, descriptor)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    reporter = Reporter(launcher_hears)
+    logging.basicConfig(level=logging.INFO, handlers=[log])
     booted = trio.run(partial(run, directory, lock, reporter, hold, boot_s=go.boot_s))
     gc.freeze()  # the lab is held until this process is gone, and to collect it all at the end takes 30 ms
     sys.exit(0 if booted else 1)

@@ -30,7 +30,13 @@ PURGE_S: Final = 60.0
 """Seconds for which an empty directory may belong to a purge that is about to use it."""
 STOP_S: Final = 10.0
 """Seconds that a member gets to stop when there is no plan to say how many."""
-TEMPORARY: Final = (".plan.json.*", ".topology.toml.*", "nodes/*/.process.json.*", "nodes/*/etcd.log.new")
+TEMPORARY: Final = (
+    ".plan.json.*",
+    ".topology.toml.*",
+    "nodes/*/.process.json.*",
+    "nodes/*/etcd.log.new",
+    "events.jsonl.new",
+)
 """What writers of files leave that are killed on the way."""
 
 _ANYWHERE: Final = ("127.0.0.1", "0.0.0.0", "::")

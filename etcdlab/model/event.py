@@ -24,6 +24,7 @@ class EventKind(enum.Enum):
     LAB_READY = "lab-ready"
     LAB_RESET = "lab-reset"
     LAB_STOPPED = "lab-stopped"
+    JOURNAL_ROTATED = "journal-rotated"
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -61,6 +62,7 @@ _WORDS: Final = {
     EventKind.QUORUM_REGAINED: "{healthy} of {voters} voters healthy",
     EventKind.LAB_READY: "leader {leader}, cluster {cluster_id}",
     EventKind.LAB_RESET: "rebuilt: {why}",
+    EventKind.JOURNAL_ROTATED: "the journal goes on in another file",
 }
 """What a kind's detail says; kinds without a line, and details that lack a part, are shown as they are."""
 

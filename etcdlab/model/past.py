@@ -3,6 +3,7 @@
 Who follows one that died goes on where that one was: no end untold, no leader told twice, no restart forgotten.
 """
 
+import contextlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -62,14 +63,34 @@ class Past:
         self.term = 0
         self.lives: dict[str, Life] = {}
         for event in events:
-            self.sequence = event.seq
-            if event.kind is EventKind.LEADER_CHANGED:
-                self.term = _number(event.detail.get("term")) or 0
-            elif event.kind is EventKind.LAB_STOPPED:
-                for life in self.lives.values():
-                    life.end()
-            elif event.node is not None:
-                self.lives.setdefault(event.node, Life()).take_in(event)
+            self.take_in(event)
+
+    def take_in(self, event: Event) -> None:
+        """What happened next."""
+        self.sequence = event.seq
+        if event.kind is EventKind.LEADER_CHANGED:
+            self.term = _number(event.detail.get("term")) or 0
+        elif event.kind is EventKind.LAB_STOPPED:
+            for life in self.lives.values():
+                life.end()
+        elif event.kind is EventKind.JOURNAL_ROTATED:
+            self._go_on(event.detail.get("past"))
+        elif event.node is not None:
+            self.lives.setdefault(event.node, Life()).take_in(event)
+
+    def summary(self) -> Any:
+        """It as JSON, for a journal that begins anew."""
+        return msgspec.to_builtins(_Summary(term=self.term, lives=self.lives))
+
+    def _go_on(self, summary: Any) -> None:
+        with contextlib.suppress(msgspec.ValidationError):
+            told = msgspec.convert(summary, _Summary)
+            self.term, self.lives = told.term, told.lives
+
+
+class _Summary(msgspec.Struct, frozen=True):
+    term: int
+    lives: dict[str, Life]
 
 
 def _number(value: Any) -> int | None:

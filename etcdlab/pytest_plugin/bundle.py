@@ -18,11 +18,12 @@ def write(directory: Path, test: str, lab: Lab, report: str) -> Path:
     path = directory / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', test).strip('-')[-100:]}-{lab.name}.tar.gz"
     plan = lab.plan
     with tarfile.open(path, "w:gz") as archive:
-        for file in (lab.directory.topology, lab.directory.plan, lab.directory.events, lab.directory.daemon_log):
+        for file in (lab.directory.topology, lab.directory.plan, lab.directory.daemon_log):
             _add(archive, file, f"{lab.name}/{file.name}")
+        _add_parts(archive, lab.directory.events, f"{lab.name}/{lab.directory.events.name}")
         for node in plan.nodes:
-            log = b"".join(logfile.lines(Path(node.log)))
-            _add_text(archive, f"{lab.name}/{node.name}/{Path(node.log).name}", log)
+            log = Path(node.log)
+            _add_parts(archive, log, f"{lab.name}/{node.name}/{log.name}")
         for certificate in sorted(lab.directory.pki.rglob("*.pem")):
             # Not by name alone: whatever is in it, a file with a private key stays here.
             if b"PRIVATE KEY" not in certificate.read_bytes():
@@ -42,6 +43,10 @@ def _status(lab: Lab) -> bytes:
 def _add(archive: tarfile.TarFile, file: Path, name: str) -> None:
     if file.exists():  # read whole, since logs grow meanwhile
         _add_text(archive, name, file.read_bytes())
+
+
+def _add_parts(archive: tarfile.TarFile, log: Path, name: str) -> None:
+    _add_text(archive, name, b"".join(logfile.lines(log)))
 
 
 def _add_text(archive: tarfile.TarFile, name: str, content: bytes) -> None:

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+from etcdlab.etcd.parts import LogParts
 from etcdlab.model.event import Event, EventKind, parse
 from torturing.tally import Loss, Tally
 
+READ = 2**20
 _BEGINNINGS = (EventKind.SPAWNED, EventKind.ADOPTED)
 
 
@@ -17,7 +19,8 @@ class Chronicle:
     def __init__(self, path: Path, tally: Tally) -> None:
         self._path = path
         self._tally = tally
-        self._offset = 0
+        self._place = 0
+        self._rest = b""
         self._sequence = 0
         self.term = 0
         self.may_begin_anew = False
@@ -27,11 +30,8 @@ class Chronicle:
         """The events since the last time. While the daemon may be writing, the last line may be one that is not whole
         yet: it is left for the next time.
         """
-        data = self._path.read_bytes()[self._offset :]
-        whole = data[: data.rfind(b"\n") + 1]
-        self._offset += len(whole)
         events = []
-        for line in whole.splitlines(keepends=True):
+        for line in self._lines():
             event = parse(line)
             if event is None:
                 self._tally.lost(Loss.LINE, f"{line[:200]!r}")
@@ -39,6 +39,17 @@ class Chronicle:
                 self._check(event)
                 events.append(event)
         return events
+
+    def _lines(self) -> list[bytes]:
+        with LogParts(self._path) as parts:
+            while (found := parts.read(self._place, READ))[1]:
+                place, data = found
+                if place != self._place:
+                    self._tally.lost(Loss.LINE, f"the journal went from byte {self._place} to {place}")
+                self._rest += data
+                self._place = place + len(data)
+        *lines, self._rest = self._rest.split(b"\n")
+        return lines
 
     def _check(self, event: Event) -> None:
         if event.seq != self._sequence + 1:

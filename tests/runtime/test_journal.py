@@ -1,13 +1,17 @@
+import contextlib
+import errno
 import os
 import stat
-from contextlib import aclosing
+from contextlib import aclosing, closing
+from pathlib import Path
 
 import pytest
 import trio
 import trio.testing
 
-from etcdlab.model.event import EventKind
-from etcdlab.runtime.journal import FOLLOWER_BACKLOG, Journal, read
+from etcdlab.etcd.logfile import Tail
+from etcdlab.model.event import EventKind, parse
+from etcdlab.runtime.journal import COUNT, FOLLOWER_BACKLOG, Journal, read
 from tests.damage import damaged
 
 
@@ -84,12 +88,109 @@ def test_damage_costs_the_lines_that_have_it_and_no_others(path):
             assert len([event for event in found if event in events]) >= 1
 
 
-def test_a_full_disk_costs_the_line_and_not_the_supervisor(journal, path, caplog):
-    full = os.open("/dev/full", os.O_WRONLY)
-    os.dup2(full, journal._descriptor)
-    os.close(full)
-    assert journal.emit(EventKind.READY, "n1").seq == 1
-    assert "No space left" in caplog.text
+@pytest.fixture
+def full_disk(monkeypatch):
+    """While the block runs there is no space on the disk, or only for a part of a line."""
+
+    @contextlib.contextmanager
+    def full(room=0):
+        def write(descriptor, data):
+            if not room:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return real(descriptor, data[:room])
+
+        real = os.write
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "write", write)
+            yield
+
+    return full
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize("room", [0, 10])
+async def test_a_full_disk_costs_neither_events_nor_the_supervisor(
+    journal, path, full_disk, caplog, nursery, autojump_clock, room
+):
+    nursery.start_soon(journal.run)
+    emit(journal, 2)
+    with full_disk(room):
+        emit(journal, 2)
+        assert journal.problem == f"{path} cannot be written: No space left on device"
+        assert len(read(path)) == 2
+        assert [event.seq async for event in journal.events(since=1, follow=False)] == [2, 3, 4]
+        await trio.sleep(10)
+        emit(journal, 1)
+    assert caplog.text.count("cannot be written") == 1
+    await trio.sleep(2)
+    assert journal.problem == ""
+    emit(journal, 1)
+    assert [event.seq for event in read(path)] == [1, 2, 3, 4, 5, 6]
+    nursery.cancel_scope.cancel()
+
+
+class TestRotation:
+    @pytest.fixture(autouse=True)
+    def small(self, monkeypatch):
+        monkeypatch.setattr("etcdlab.runtime.journal.SIZE", 2000)
+
+    def test_it_is_bounded_and_its_last_events_are_kept(self, journal, path):
+        emit(journal, 1000)
+        assert sum(file.stat().st_size for file in path.parent.iterdir()) < (COUNT + 1) * 2500
+        numbers = [event.seq for event in read(path)]
+        assert numbers == list(range(numbers[0], journal.sequence + 1))
+        assert len(numbers) > 30
+
+    def test_the_next_daemon_knows_what_is_no_longer_kept(self, path):
+        journal = Journal(path)
+        journal.emit(EventKind.LEADER_CHANGED, "n1", term=7)
+        journal.emit(EventKind.SPAWNED, "n1", pid=4711)
+        journal.emit(EventKind.RESTARTED, "n2", restarts=3, failures=2)
+        emit(journal, 1000)
+        journal.close()
+        assert EventKind.LEADER_CHANGED not in {event.kind for event in read(path)}
+        journal = Journal(path)
+        assert (journal.past.term, journal.past.sequence) == (7, journal.sequence)
+        assert journal.past.lives["n1"].pid == 4711
+        assert journal.past.lives["n2"].restarts == 3
+        assert len(journal.past.lives["n2"].history.restarts) == 1
+        journal.close()
+
+    def test_a_daemon_that_is_killed_in_the_middle_of_it_costs_nothing(self, path, monkeypatch):
+        class Killed(BaseException):
+            pass
+
+        def kill(*_):
+            raise Killed
+
+        journal = Journal(path)
+        journal.emit(EventKind.SPAWNED, "n1", pid=4711)
+        with monkeypatch.context() as patch, pytest.raises(Killed):  # noqa: PT012
+            real = Path.replace
+            patch.setattr(Path, "replace", lambda old, new: kill() if new == path else real(old, new))
+            emit(journal, 1000)
+        whole = journal.sequence
+        assert [event.seq for event in read(path)] == list(range(1, whole + 1))
+        journal = Journal(path)
+        assert journal.past.lives["n1"].pid == 4711
+        assert journal.emit(EventKind.STOPPED, "n1").seq == whole + 1
+        journal.close()
+        assert [event.seq for event in read(path)] == list(range(1, whole + 2))
+
+    @pytest.mark.trio
+    async def test_a_follower_of_the_file_and_one_of_the_daemon_miss_nothing(self, journal, path):
+        seen = []
+        with closing(Tail(path)) as tail:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(follow, journal, seen)
+                told = []
+                for _ in range(200):
+                    emit(journal, 3)
+                    await trio.testing.wait_all_tasks_blocked()
+                    while lines := tail.new_lines():
+                        told += [parse(line).seq for line in lines]
+                nursery.cancel_scope.cancel()
+        assert told == seen == list(range(1, journal.sequence + 1))
 
 
 @pytest.mark.trio
