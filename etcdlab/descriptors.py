@@ -9,10 +9,11 @@ def ensure_standard() -> None:
 
     As the coreutils do, so that nothing can be read from or written to them: output that is lost is still an error.
     """
-    for descriptor, flags in enumerate((os.O_WRONLY, os.O_RDONLY, os.O_RDONLY)):
+    usual = (("stdin", "r", os.O_WRONLY), ("stdout", "w", os.O_RDONLY), ("stderr", "w", os.O_RDONLY))
+    for descriptor, (name, mode, flags) in enumerate(usual):
         try:
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, flags)  # the lowest number that is free
-            if descriptor == 1:
-                sys.stdout = open(descriptor, "w", closefd=False)  # noqa: SIM115
+            # Python has None in its place, and would print to standard output what is for standard error.
+            setattr(sys, name, open(descriptor, mode, closefd=False))  # noqa: SIM115

@@ -49,6 +49,21 @@ def undoable() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def hold_off(bound_s: int) -> None:
+    """What would end this process waits for `heed`, but no longer than `bound_s` seconds: what is done until then may
+    be to write into a pipe that nobody reads.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    signal.signal(signal.SIGALRM, lambda *_: heed())
+    signal.alarm(bound_s)
+
+
+def heed() -> None:
+    """End by what has come meanwhile, and by what comes."""
+    signal.alarm(0)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+
+
 def end_by(number: int) -> NoReturn:
     """End as a program that leaves this signal alone: a shell shows 128 + `number`, and its loops end at Ctrl-C."""
     signal.signal(number, signal.SIG_DFL)

@@ -1,11 +1,10 @@
 """`etcdlab up`: bring a lab up, showing how it gets there."""
 
 import contextlib
-import signal
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Final, Unpack
 
 import click
 
@@ -16,7 +15,7 @@ from etcdlab.cli.status_view import status_view
 from etcdlab.cli.topology import TopologyOptions, read, topology_options
 from etcdlab.cli.verb import DURATION, verb
 from etcdlab.interpreter import Interpreter
-from etcdlab.interruption import ENDING, Interrupted, undoable
+from etcdlab.interruption import Interrupted, heed, hold_off, undoable
 from etcdlab.launch import Daemon
 from etcdlab.model.event import Event, EventKind
 from etcdlab.model.report import OwnerEnd
@@ -25,6 +24,8 @@ from etcdlab.up import Outcome, Request, Started, Watcher
 if TYPE_CHECKING:
     from etcdlab.etcd.install import Progress
 
+TELL_S: Final = 1
+"""Seconds that a signal waits for a ready lab to be told of."""
 _TOLD = {
     EventKind.SPAWNED: "started, pid {pid}",
     EventKind.ADOPTED: "still running, adopted, pid {pid}",
@@ -65,8 +66,7 @@ def up(
     )
     with contextlib.ExitStack() as stack:
         stack.enter_context(undoable())
-        # A lab that stays is told of: a signal that comes meanwhile waits.
-        on_ready = partial(signal.pthread_sigmask, signal.SIG_BLOCK, ENDING)
+        on_ready = partial(hold_off, TELL_S)  # a lab that stays is told of
         watcher = Watcher(on_event=_tell, on_install=installation_display(stack), on_ready=on_ready)
         started = lab_up.up(request, watcher, interpreter)
     stay = started.daemon if foreground else None
@@ -75,7 +75,7 @@ def up(
         data=started.status,
         exit_status=started.status.verdict.exit_status,
         warnings=loaded.warnings,
-        then=partial(_stay, stay, started.status.lab) if stay else _heed,
+        then=partial(_stay, stay, started.status.lab) if stay else heed,
     )
 
 
@@ -96,17 +96,13 @@ def _stay(daemon: Daemon, lab: str) -> None:
     while True:
         try:
             with undoable():
-                _heed()
+                heed()
                 daemon.wait()
             break
         except Interrupted:
             render.message("stopping ...")
             daemon.stop()
     render.message(f"lab {lab} is stopped")
-
-
-def _heed() -> None:
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
 
 
 def installation_display(stack: contextlib.ExitStack) -> Callable[["Progress"], None]:

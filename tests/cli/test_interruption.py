@@ -10,8 +10,9 @@ import psutil
 import pytest
 
 from etcdlab.lab import Lab
+from etcdlab.model.status import LabPhase
 from etcdlab.prepare.labdir import LabDirectory
-from tests.cli.command import PROGRAM, program, run
+from tests.cli.command import PROGRAM, full_pipe, program, run, wait_stuck
 from tests.conftest import processes_of
 
 BOUND_S = 30
@@ -95,4 +96,35 @@ def test_one_that_comes_while_the_result_is_printed_waits_for_it(home):
         assert "Stop it: etcdlab down" in output
         assert Lab.attach("default").status().nodes[0].healthy
     else:
+        wait_nothing_left(home)
+
+
+@pytest.mark.etcd
+def test_one_that_comes_while_nobody_reads_the_result_waits_a_second(home):
+    """Once nothing but SIGKILL ended such an `up`."""
+    with full_pipe() as (_, full), subprocess.Popen([PROGRAM, *UP], stdout=full, stderr=subprocess.DEVNULL) as process:
+        wait_stuck(process)
+        process.terminate()
+        assert process.wait(BOUND_S) == -signal.SIGTERM
+    assert Lab.attach("default").status().nodes[0].healthy
+
+
+@pytest.mark.etcd
+def test_progress_that_nobody_reads_holds_up_no_member(home):
+    """Nor is the lab lost when it is read at last; if the `up` is ended instead, the lab is undone."""
+    for is_read in (True, False):
+        with (
+            full_pipe() as (reading, full),
+            subprocess.Popen([PROGRAM, *UP], stdout=subprocess.DEVNULL, stderr=full) as process,
+        ):
+            wait_stuck(process)
+            status = Lab(LabDirectory.named("default")).wait_until(lambda status: status.nodes[0].healthy)
+            assert status.phase is LabPhase.STARTING
+            if is_read:
+                os.close(full)
+                os.read(reading, 2**20)
+                assert process.wait(BOUND_S) == 0
+                run("down", "--purge")
+            else:
+                process.kill()
         wait_nothing_left(home)
