@@ -1,6 +1,7 @@
 """etcdlab as its users run it: the command, in a home of its own."""
 
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -40,13 +41,20 @@ class Running:
         self._words = words
         self._process = process
         self._tally = tally
+        self._struck: set[int] = set()
 
     def kill(self) -> None:
         """SIGKILL."""
-        self._process.kill()
+        self.strike(signal.SIGKILL)
+
+    def strike(self, number: signal.Signals) -> None:
+        """A signal to it and its process group, as from a terminal."""
+        if self._process.poll() is None:
+            self._struck |= {-number, 128 + number}  # the latter by an `exec` whose command ended so
+            os.killpg(self.pid, number)
 
     def wait(self) -> Done:
-        """Wait for its end. However it was hit, it has a documented status and no traceback."""
+        """Wait for its end. However it was hit, it has a documented status, or that signal's, and no traceback."""
         try:
             out, errors = self._process.communicate(timeout=PATIENCE_S)
         except subprocess.TimeoutExpired:
@@ -54,7 +62,7 @@ class Running:
             self.kill()
             out, errors = self._process.communicate()
         done = Done(status=self._process.returncode, out=out, errors=errors.decode(errors="replace"))
-        if "Traceback" in done.errors or done.status not in (*ExitStatus, -9):
+        if "Traceback" in done.errors or done.status not in {*ExitStatus, *self._struck}:
             self._tally.lost(Loss.WORD, f"`{' '.join(self._words)}` ended with {done.status}: {done.errors}")
         return done
 
@@ -76,6 +84,7 @@ class Verbs:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            process_group=0,
         )
         return Running(tuple(map(str, words)), process, self._tally)
 
