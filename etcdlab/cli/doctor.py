@@ -32,7 +32,10 @@ def doctor(fix: bool) -> Result:
     asked = bool(leftovers) and not fix and _can_ask()
     if asked:
         render.show(_view(findings))
-        fix = click.confirm(f"Remove {leftovers} leftover{'s' if leftovers > 1 else ''}?")
+        try:
+            fix = click.confirm(f"Remove {leftovers} leftover{'s' if leftovers > 1 else ''}?")
+        except click.Abort:  # Ctrl-D: no answer is no
+            render.show([""])
     treatments = [treat(finding, fix=fix) for finding in findings]
     passed = not any(treatment.is_wrong for treatment in treatments)
     return Result(

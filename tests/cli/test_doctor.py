@@ -142,6 +142,20 @@ def test_with_json_nobody_is_asked(found, leftover, monkeypatch, args, asks):
     assert bool(answers) is asks
 
 
+def test_no_answer_is_no(found, leftover, monkeypatch):
+    """Ctrl-D at the question was once a traceback."""
+
+    def confirm(_: str) -> bool:
+        raise click.Abort
+
+    monkeypatch.setattr(module, "_can_ask", lambda: True)
+    monkeypatch.setattr(click, "confirm", confirm)
+    found(leftover)
+    result = run()
+    assert result.exit_code == 1
+    assert "1 thing is wrong" in result.stdout
+
+
 def test_json_has_stable_keys(found, leftover):
     found(GOOD, leftover)
     result = run("--json", "--fix")
