@@ -78,6 +78,12 @@ class Field:
             found[name] = identity
         return found
 
+    @property
+    def daemon_pid(self) -> int:
+        """The daemon's pid. It was not killed."""
+        assert self._daemon is not None
+        return self._daemon.pid
+
     def _find_daemon(self) -> ProcessIdentity | None:
         for process in psutil.process_iter(["cmdline"]):
             found = lab_of(process.info["cmdline"] or [])

@@ -21,6 +21,8 @@ class Loss(enum.Enum):
     LINE = "torn lines of the journal"
     ORDER = "numbers of the journal out of order"
     EVENT = "events lost or told twice"
+    LOG = "log lines lost or told twice"
+    GROWTH = "things that grew"
     BUDGET = "restart budgets forgotten"
     ORPHAN = "orphans"
     PORT = "ports left"
