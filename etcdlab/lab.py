@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from etcdlab import down, history, launch
+from etcdlab import dormant, down, history
 from etcdlab.control.client import Client
 from etcdlab.errors import QuorumError, TimedOutError, ToolError
 from etcdlab.etcd.environment import clean
@@ -19,13 +19,12 @@ from etcdlab.etcd.tools import tool
 from etcdlab.export.env import choose_identity, variables
 from etcdlab.history import Mark
 from etcdlab.interpreter import Interpreter
-from etcdlab.member import ACTION_TIMEOUT_S, STATUS_TIMEOUT_S, Member
+from etcdlab.member import Member
 from etcdlab.model.event import Event, EventKind
-from etcdlab.model.lifecycle import NodeState
 from etcdlab.model.plan import IdentityPlan, Plan
 from etcdlab.model.quorum import quorum
 from etcdlab.model.reset import ResetOutcome
-from etcdlab.model.status import ClusterVerdict, LabPhase, LabStatus, NodeStatus
+from etcdlab.model.status import ClusterVerdict, LabStatus, NodeStatus
 from etcdlab.prepare import labdir
 from etcdlab.prepare.labdir import LabDirectory
 
@@ -33,6 +32,9 @@ if TYPE_CHECKING:  # what only `up` and `topology` need is imported there: who a
     from etcdlab.launch import Daemon
     from etcdlab.model.topology import Profile, Topology
 
+STATUS_TIMEOUT_S: Final = 10.0
+ACTION_TIMEOUT_S: Final = 120.0
+"""Seconds. The daemon has its own bounds, the topology's; this is for a daemon that hangs."""
 POLL_S: Final = 0.02
 """Seconds between two measurements of what `wait_until` waits for: not everything that changes is an event."""
 
@@ -185,16 +187,18 @@ class Lab:
     @property
     def members(self) -> tuple[Member, ...]:
         """All members, in the plan's order."""
-        return tuple(Member(self.directory, node.name) for node in self.plan.nodes)
+        return tuple(Member(self, node.name) for node in self.plan.nodes)
 
     def member(self, name: str) -> Member:
         """The member of that name. Raises UnknownMemberError."""
-        return Member(self.directory, self.plan.select([name])[0].name)
+        return Member(self, self.plan.select([name])[0].name)
 
     # How it is
 
     def client(self, *, timeout_s: float | None = ACTION_TIMEOUT_S) -> Client:
-        """The control socket's client, each wait bounded by `timeout_s` seconds."""
+        """The control socket's client, each wait bounded by `timeout_s` seconds. If need be, see `take_over`."""
+        if not self.is_running():
+            self.take_over()
         return Client(self.plan.socket, timeout_s=timeout_s)
 
     def is_running(self) -> bool:
@@ -204,8 +208,8 @@ class Lab:
     def status(self) -> LabStatus:
         """Measured now; of a lab without a daemon, what its plan and its processes tell."""
         if not self.is_running():
-            return self._dormant_status()
-        return self.client(timeout_s=STATUS_TIMEOUT_S).status()
+            return dormant.status(self.directory)
+        return Client(self.plan.socket, timeout_s=STATUS_TIMEOUT_S).status()
 
     def leader(self) -> Member:
         """The member that leads now. Raises QuorumError when none does."""
@@ -214,7 +218,7 @@ class Lab:
             raise QuorumError(
                 f"lab {self.name!r} has no leader: it is {status.verdict.value}", hint="`wait_ready` waits for one."
             )
-        return Member(self.directory, status.leader)
+        return Member(self, status.leader)
 
     def wait_ready(self, timeout: float = 30) -> LabStatus:
         """Wait until all members are healthy and agree on a leader. Raises TimedOutError after `timeout` seconds."""
@@ -267,6 +271,21 @@ class Lab:
         return self.member(member).wait_for_log(pattern, since=since, timeout=timeout)
 
     # What is done to it
+
+    def take_over(self, on_event: Callable[[Event], None] = lambda _: None) -> None:
+        """Start a daemon in place of one that died, while members run on: it adopts them and starts those that do not.
+
+        All that needs a daemon does so by itself. `on_event` is told what happens meanwhile. Raises NotRunningError
+        when the lab is down, and what `up` raises.
+        """
+        from etcdlab.model.report import OwnerEnd
+        from etcdlab.up import take_over
+
+        owner_end = self._daemon.owner_end if self._daemon is not None else OwnerEnd.STAY
+        daemon = take_over(self.directory, owner_end=owner_end, on_event=on_event)
+        if self._daemon is not None and daemon is not None:
+            self._daemon.wait()
+            self._daemon = daemon
 
     def etcdctl(
         self, *arguments: str, identity: str | None = None, member: str | None = None, timeout: float = 30
@@ -333,39 +352,6 @@ class Lab:
 
     def _logs(self) -> dict[str, Path]:
         return {node.name: Path(node.log) for node in self.plan.nodes}
-
-    def _dormant_status(self) -> LabStatus:
-        plan = self.plan
-        living = launch.living_members(self.directory)
-        nodes = tuple(
-            NodeStatus(
-                name=node.name,
-                state=NodeState.RUNNING if node.name in living else NodeState.STOPPED,
-                healthy=False,
-                paused=False,
-                is_leader=False,
-                is_learner=node.learner,
-                member_id=node.member_id,
-                pid=living[node.name].identity.pid if node.name in living else None,
-                restarts=0,
-                uptime_s=None,
-                client_url=node.client_url,
-                peer_url=node.peer_url,
-                metrics_url=node.metrics_url,
-                etcd_version=node.etcd_version,
-                problem="runs without its daemon, unsupervised" if node.name in living else "",
-            )
-            for node in plan.nodes
-        )
-        return LabStatus(
-            lab=plan.lab,
-            verdict=ClusterVerdict.STOPPED,
-            phase=LabPhase.DOWN,
-            cluster_id=None,
-            is_this_lab=True,
-            leader=None,
-            nodes=nodes,
-        )
 
 
 def condition(node: NodeStatus) -> str:

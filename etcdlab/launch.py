@@ -39,6 +39,7 @@ class Daemon:
 
     It undoes that itself when it hears no more of us, until it was told that the lab is wanted (`keep`). So nothing
     depends on how this process ends; what is done here is to wait for it, and to do the same for one that died.
+    `owner_end` is what becomes of the lab when this process ends.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class Daemon:
     ) -> None:
         self._process, self._channel = interpreter.take()
         self._directory = directory
-        self._owner_end = owner_end
+        self.owner_end = owner_end
         self._is_draft = is_draft
         self._is_booting = False
         self._is_kept = False
@@ -60,7 +61,7 @@ class Daemon:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if error is not None and not (self._is_kept and self._owner_end is OwnerEnd.STAY):
+        if error is not None and not (self._is_kept and self.owner_end is OwnerEnd.STAY):
             self._end()
         if self._process.stdout is not None:
             self._process.stdout.close()
@@ -88,7 +89,7 @@ class Daemon:
         """Tell it that the lab is wanted: from now on it stays, for as long as its `owner_end` says."""
         self._is_kept = True
         self._say(Keep())
-        if self._owner_end is OwnerEnd.STAY:
+        if self.owner_end is OwnerEnd.STAY:
             self._channel.close()
             # It outlives us; if we outlive it, as a test session does, it must not stay a zombie of ours.
             threading.Thread(target=self._process.wait, daemon=True).start()

@@ -3,40 +3,40 @@
 import re
 import signal as signals
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING
 
 from etcdlab import history
-from etcdlab.control.client import Client
 from etcdlab.history import Mark
 from etcdlab.model.plan import NodePlan
 from etcdlab.model.status import NodeStatus
-from etcdlab.prepare.labdir import LabDirectory
 
-STATUS_TIMEOUT_S: Final = 10.0
-ACTION_TIMEOUT_S: Final = 120.0
-"""Seconds. The daemon has its own bounds, the topology's; this is for a daemon that hangs."""
+if TYPE_CHECKING:
+    from etcdlab.lab import Lab
 
 
 class Member:
     """One member, by name. What would cost the cluster its quorum raises QuorumError unless it is `force`d."""
 
-    def __init__(self, directory: LabDirectory, name: str) -> None:
-        self._directory = directory
+    def __init__(self, lab: "Lab", name: str) -> None:
+        self._lab = lab
         self.name = name
 
     def __repr__(self) -> str:
-        return f"<Member {self.name} of lab {self._directory.name}>"
+        return f"<Member {self.name} of lab {self._lab.name}>"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Member) and (self._directory.path, self.name) == (other._directory.path, other.name)
+        return isinstance(other, Member) and (self._lab.directory.path, self.name) == (
+            other._lab.directory.path,
+            other.name,
+        )
 
     def __hash__(self) -> int:
-        return hash((self._directory.path, self.name))
+        return hash((self._lab.directory.path, self.name))
 
     @property
     def plan(self) -> NodePlan:
         """What was decided for it: ports, URLs, paths, arguments."""
-        return self._directory.load_plan().select([self.name])[0]
+        return self._lab.plan.select([self.name])[0]
 
     @property
     def endpoint(self) -> str:
@@ -55,32 +55,31 @@ class Member:
 
     def status(self) -> NodeStatus:
         """Measured now."""
-        status = self._client(STATUS_TIMEOUT_S).status()
-        return next(node for node in status.nodes if node.name == self.name)
+        return next(node for node in self._lab.status().nodes if node.name == self.name)
 
     def start(self) -> None:
         """Start it and wait until it runs. Also leaves FAILED."""
-        self._client().start([self.name])
+        self._lab.client().start([self.name])
 
     def stop(self, *, force: bool = False) -> None:
         """Stop it; it stays stopped until it is started."""
-        self._client().stop([self.name], force=force)
+        self._lab.client().stop([self.name], force=force)
 
     def restart(self, *, force: bool = False) -> None:
         """Stop and start it."""
-        self._client().restart([self.name], force=force)
+        self._lab.client().restart([self.name], force=force)
 
     def kill(self, signal: signals.Signals = signals.SIGKILL, *, force: bool = False) -> None:
         """Signal its process, behind the supervisor's back: what dies of it is started again as after a crash."""
-        self._client().kill([self.name], signal=signal, force=force)
+        self._lab.client().kill([self.name], signal=signal, force=force)
 
     def pause(self, *, force: bool = False) -> None:
         """Freeze its process: it exists and does nothing, its connections stay open."""
-        self._client().pause([self.name], force=force)
+        self._lab.client().pause([self.name], force=force)
 
     def resume(self) -> None:
         """Let it go on."""
-        self._client().resume([self.name])
+        self._lab.client().resume([self.name])
 
     def log_lines(self, *, since: Mark | None = None) -> list[str]:
         """What it has logged since `since`, or all of the newest part of its log."""
@@ -92,6 +91,3 @@ class Member:
         Raises TimedOutError after `timeout` seconds.
         """
         return history.wait_for_line(self.log, self.name, pattern, since=since, timeout=timeout)
-
-    def _client(self, timeout_s: float = ACTION_TIMEOUT_S) -> Client:
-        return Client(self._directory.load_plan().socket, timeout_s=timeout_s)

@@ -1,4 +1,4 @@
-"""From a topology to a ready lab; what was made on the way is gone again if that fails."""
+"""From a topology, or a lab whose daemon died, to a ready lab; what was made on the way is gone again if that fails."""
 
 import contextlib
 import enum
@@ -24,7 +24,7 @@ from etcdlab.model.status import LabPhase, LabStatus
 from etcdlab.model.topology import Topology
 from etcdlab.prepare import config
 from etcdlab.prepare.files import replace_file
-from etcdlab.prepare.labdir import LabDirectory, all_labs
+from etcdlab.prepare.labdir import LabDirectory, all_labs, not_running
 from etcdlab.prepare.ports import Ports
 
 if TYPE_CHECKING:
@@ -118,6 +118,33 @@ def up(request: Request, watcher: Watcher, interpreter: Interpreter | None = Non
         daemon.keep()
     outcome = Outcome.CREATED if is_new else Outcome.RESTARTED
     return Started(outcome=outcome, status=status, directory=directory, daemon=daemon)
+
+
+def take_over(directory: LabDirectory, *, owner_end: OwnerEnd, on_event: Callable[[Event], None]) -> Daemon | None:
+    """Give a lab whose daemon died another one: it adopts the members that run and starts the others, as `up` does.
+
+    None when somebody else has done that meanwhile. Raises NotRunningError when no member runs, so that the lab is
+    down, and what `up` raises for a lab that there is.
+    """
+    request = Request(topology=Topology(name=directory.name), base=directory.path, explicit=False)
+    deadline = time.monotonic() + directory.load_plan().timeouts.boot_s
+    with contextlib.ExitStack() as stack:
+        spare = stack.enter_context(Interpreter())
+        while directory.load_plan():  # else it was removed meanwhile
+            with uninterrupted():
+                if (lock := directory.acquire(make=False)) is not None:
+                    stack.callback(os.close, lock)
+                    if not living_members(directory):
+                        raise not_running(directory.name)
+                    starting = Daemon(spare, directory, lock, owner_end=owner_end, is_draft=False)
+                    daemon = stack.enter_context(starting)
+                    break
+            if _wait_ready(directory, request, deadline) is not None:
+                return None
+        plan = _load(directory)
+        daemon.boot(boot_s=plan.timeouts.boot_s, on_event=on_event)
+        daemon.keep()
+    return daemon
 
 
 def _wait_ready(directory: LabDirectory, request: Request, deadline: float) -> Started | None:

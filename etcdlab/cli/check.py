@@ -3,10 +3,10 @@
 from typing import TYPE_CHECKING, Final
 
 from etcdlab.cli.result import Cell, Result, Table, View
+from etcdlab.cli.supervised import attach
 from etcdlab.cli.verb import lab_option, verb
 from etcdlab.errors import ExitStatus
 from etcdlab.interruption import undoable
-from etcdlab.lab import Lab
 
 if TYPE_CHECKING:
     from etcdlab.check.report import Aspect, Port, SecurityReport
@@ -24,7 +24,7 @@ def check(lab: str | None) -> Result:
     from etcdlab.check import security  # cryptography and psutil, 0.1 s that `--help` does not pay
 
     with undoable():  # it makes certificates to try with
-        report = security.check(Lab.attach(lab).directory)
+        report = security.check(attach(lab).directory)
     status = ExitStatus.DONE if report.passed else ExitStatus.FAILED
     return Result(view=_view(report), data=report, exit_status=status)
 

@@ -17,6 +17,7 @@ from etcdlab import up as lab_up
 from etcdlab.cli import child, render
 from etcdlab.cli.completion import complete_lab
 from etcdlab.cli.env import identity_option
+from etcdlab.cli.supervised import attach
 from etcdlab.cli.topology import TopologyOptions, read, topology_options
 from etcdlab.cli.up import installation_display
 from etcdlab.cli.verb import DURATION, Verb
@@ -234,10 +235,8 @@ def running_lab(interpreter: Interpreter | None, name: str) -> Iterator[tuple[La
     if interpreter is not None:
         with interpreter:
             pass  # there is no use for it
-    lab = Lab.attach(name)
+    lab = attach(name)
     status = lab.status()
-    if status.verdict is ClusterVerdict.STOPPED:
-        raise NotRunningError(f"lab {name!r} is not running", hint=f"`etcdlab up --name {name}` starts it again.")
     if status.verdict is not ClusterVerdict.HEALTHY:
         render.message(f"warning: lab {name} is {status.verdict.value}", style="warning")
     yield lab, status

@@ -3,18 +3,15 @@
 import signal as signals
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 import click
 
 from etcdlab.cli.completion import complete_node
 from etcdlab.cli.result import Result
+from etcdlab.cli.supervised import attach
 from etcdlab.cli.verb import lab_option, verb
 from etcdlab.control.client import Client
-from etcdlab.lab import Lab
-
-ACTION_TIMEOUT_S: Final = 120.0
-"""Seconds. The daemon has its own bounds, the topology's; this is for a daemon that hangs."""
 
 node_argument = click.argument("nodes", nargs=-1, required=True, metavar="NODE...", shell_complete=complete_node)
 force_option = click.option("--force", is_flag=True, help="Even if the cluster loses its quorum.")
@@ -38,7 +35,7 @@ class SignalType(click.ParamType[signals.Signals]):
 
 def _act(lab: str | None, nodes: tuple[str, ...], action: Callable[[Client, list[str]], None], done: str) -> Result:
     names = list(dict.fromkeys(nodes))
-    action(Lab.attach(lab).client(timeout_s=ACTION_TIMEOUT_S), names)
+    action(attach(lab).client(), names)
     return Result(view=[f"{name}: {done}" for name in names], data={"nodes": names, "done": done})
 
 

@@ -5,8 +5,8 @@ from typing import Final
 import msgspec
 
 from etcdlab.cli.result import Result
+from etcdlab.cli.supervised import attach
 from etcdlab.cli.verb import lab_option, verb
-from etcdlab.lab import Lab
 
 SLACK_S: Final = 10.0
 """Seconds beyond the daemon's own bound: for one that hangs."""
@@ -21,7 +21,7 @@ def reset(lab: str | None) -> Result:
     added. The revision goes on counting. What cannot be undone in place, such as the removal of a member, is undone by
     discarding all data and booting anew.
     """
-    found = Lab.attach(lab)
+    found = attach(lab)
     outcome = found.client(timeout_s=found.plan.timeouts.boot_s + SLACK_S).reset()
     line = f"lab {found.name} is pristine" + (f": rebuilt, since {outcome.why}" if outcome.rebuilt else "")
     return Result(view=[line], data={"lab": found.name} | msgspec.to_builtins(outcome))

@@ -41,6 +41,8 @@ def _headline(measured: LabStatus) -> str:
     parts = [f"{measured.lab}: {measured.verdict.value}"]
     if measured.phase in (LabPhase.STARTING, LabPhase.STOPPING):
         parts.append(f"just {measured.phase.value}")
+    if measured.phase is LabPhase.DOWN and any(node.pid for node in measured.nodes):
+        parts.append(f"its daemon is gone and members run on: `etcdlab up --name {measured.lab}` takes them over")
     if measured.leader:
         parts.append(f"leader {measured.leader}")
     if measured.cluster_id:

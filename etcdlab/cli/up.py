@@ -67,7 +67,7 @@ def up(
     with contextlib.ExitStack() as stack:
         stack.enter_context(undoable())
         on_ready = partial(hold_off, TELL_S)  # a lab that stays is told of
-        watcher = Watcher(on_event=_tell, on_install=installation_display(stack), on_ready=on_ready)
+        watcher = Watcher(on_event=tell, on_install=installation_display(stack), on_ready=on_ready)
         started = lab_up.up(request, watcher, interpreter)
     stay = started.daemon if foreground else None
     return Result(
@@ -120,7 +120,8 @@ def installation_display(stack: contextlib.ExitStack) -> Callable[["Progress"], 
     return on_install
 
 
-def _tell(event: Event) -> None:
+def tell(event: Event) -> None:
+    """Show what happens to a member during boot."""
     if event.node is not None and (text := _TOLD.get(event.kind)):
         bad = event.kind in (EventKind.EXITED, EventKind.FAILED)
         render.message(f"{event.node}: {text.format_map(event.detail)}", style="bad" if bad else "quiet")

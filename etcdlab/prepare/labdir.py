@@ -304,3 +304,8 @@ def no_such_lab(name: str) -> NotRunningError:
     others = ", ".join(lab.name for lab in all_labs())
     hint = f"Labs here: {others}." if others else f"`etcdlab up --name {name}` starts it."
     return NotRunningError(f"there is no lab {name!r} in {home()}", hint=hint)
+
+
+def not_running(name: str) -> NotRunningError:
+    """The error for a lab that is down: it has no daemon and no members that run."""
+    return NotRunningError(f"lab {name!r} is not running", hint=f"`etcdlab up --name {name}` starts it again.")

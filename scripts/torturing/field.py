@@ -140,9 +140,7 @@ class Field:
 
     def run_down(self) -> None:
         """`etcdlab down`, with or without a daemon. While the writer is paused."""
-        done = self.verbs.run("down", "--lab", LAB)
-        if done.status:
-            self.tally.lost(Loss.WORD, f"`down` ended with {done.status}: {done.errors}")
+        self.require_done(self.start("down"))
         self.was_ended()
 
     def was_ended(self) -> None:
@@ -151,6 +149,16 @@ class Field:
         self.changed.update(self.names)
         for name, identity in self.members().items():
             self.tally.lost(Loss.ORPHAN, f"{name} runs as {identity.pid} after `down`")
+
+    def start(self, verb: str, *words: str) -> Running:
+        """Start a verb on this lab."""
+        return self.verbs.start(verb, "--lab", LAB, *words)
+
+    def require_done(self, verb: Running) -> None:
+        """Wait for a verb that is to succeed."""
+        done = verb.wait()
+        if done.status:
+            self.tally.lost(Loss.WORD, f"`{verb}` ended with {done.status}: {done.errors}")
 
     def start_up(self) -> Running:
         """Start `etcdlab up`."""

@@ -9,7 +9,7 @@ from random import Random
 from typing import Final
 
 from torturing.attack import Attack
-from torturing.field import LAB, Field
+from torturing.field import Field
 from torturing.tally import Loss
 
 MOST_S: Final = 0.2
@@ -104,6 +104,16 @@ def then_down(field: Field, _chance: Random) -> None:
         pass
 
 
+def then_verbs(field: Field, chance: Random) -> None:
+    """At rest, and then two verbs at once need a daemon: one of them starts it."""
+    first, second = chance.sample(field.names, 2)
+    field.kill_daemon()
+    field.changed.add(first)
+    verbs = [field.start("restart", first), field.start("resume", second)]
+    for verb in verbs:
+        field.require_done(verb)
+
+
 def during_reset(field: Field, chance: Random) -> None:
     """While the lab is made pristine in place; then it is reset."""
     _during_reset(field, chance.uniform(0, 0.05))
@@ -129,9 +139,7 @@ def _during_reset(field: Field, after_s: float, *, lost: Path | None = None) -> 
             time.sleep(after_s)
             field.kill_daemon()
         if field.take_up() is not None:
-            done = field.verbs.run("reset", "--lab", LAB)
-            if done.status:
-                field.tally.lost(Loss.RECOVERY, f"`reset` ended with {done.status}: {done.errors}")
+            field.require_done(field.start("reset"))
 
 
 ATTACKS: Final = (
@@ -145,6 +153,7 @@ ATTACKS: Final = (
     Attack("kill-pause", during_pause),
     Attack("kill-down", during_down),
     Attack("kill-then-down", then_down),
+    Attack("kill-then-verbs", then_verbs),
     Attack("kill-reset", during_reset),
     Attack("kill-rebuild", during_rebuild),
 )

@@ -38,10 +38,13 @@ class Running:
 
     def __init__(self, words: tuple[str, ...], process: "subprocess.Popen[bytes]", tally: Tally) -> None:
         self.pid: Final = process.pid
-        self._words = words
+        self._words = " ".join(words)
         self._process = process
         self._tally = tally
         self._struck: set[int] = set()
+
+    def __str__(self) -> str:
+        return self._words
 
     def kill(self) -> None:
         """SIGKILL."""
@@ -58,12 +61,12 @@ class Running:
         try:
             out, errors = self._process.communicate(timeout=PATIENCE_S)
         except subprocess.TimeoutExpired:
-            self._tally.lost(Loss.WORD, f"`{' '.join(self._words)}` hung for {PATIENCE_S:g} s")
+            self._tally.lost(Loss.WORD, f"`{self}` hung for {PATIENCE_S:g} s")
             self.kill()
             out, errors = self._process.communicate()
         done = Done(status=self._process.returncode, out=out, errors=errors.decode(errors="replace"))
         if "Traceback" in done.errors or done.status not in {*ExitStatus, *self._struck}:
-            self._tally.lost(Loss.WORD, f"`{' '.join(self._words)}` ended with {done.status}: {done.errors}")
+            self._tally.lost(Loss.WORD, f"`{self}` ended with {done.status}: {done.errors}")
         return done
 
 

@@ -81,8 +81,3 @@ def test_a_member_that_is_not_there_is_wrong_usage(running, verb):
     refusal = run(verb, "n1", "nope", status=2)
     assert "no member 'nope'" in refusal.stderr
     assert "n1, n2" in refusal.stderr
-
-
-@pytest.mark.parametrize("verb", ["start", "stop", "restart", "pause", "resume", "kill"])
-def test_a_lab_that_is_down_is_status_3(fake_lab, verb):
-    assert "no daemon listens" in run(verb, "n1", status=3).stderr
