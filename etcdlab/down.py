@@ -7,12 +7,12 @@ from typing import Final
 
 from etcdlab.control.client import Client
 from etcdlab.errors import ControlError, LabStateError, NotRunningError, TimedOutError
-from etcdlab.launch import end_members
+from etcdlab.launch import end_members, end_network
 from etcdlab.model.plan import Plan
 from etcdlab.prepare.control_socket import socket_path
 from etcdlab.prepare.labdir import LabDirectory
 from etcdlab.prepare.process import send_signal
-from etcdlab.prepare.title import daemon_of
+from etcdlab.prepare.title import process_of
 
 STOP_TIMEOUT_S: Final = 60.0
 ANSWER_TIMEOUT_S: Final = 10.0
@@ -40,6 +40,7 @@ def down(directory: LabDirectory, *, purge: bool) -> bool:
     try:
         number = signal.SIGKILL if purge else signal.SIGTERM
         was_up |= bool(end_members(directory, number, timeout_s=plan.timeouts.stop_s if plan else STOP_S))
+        end_network(directory, plan)
         if purge:
             directory.purge(plan)
     finally:
@@ -78,7 +79,7 @@ def _ask(directory: LabDirectory, client: Client, *, purge: bool, is_deaf: bool)
     try:
         client.shutdown(purge=purge)
     except (NotRunningError, ControlError):
-        daemon = daemon_of(directory) if is_deaf else None
+        daemon = process_of(directory) if is_deaf else None
         return daemon is not None and send_signal(daemon, signal.SIGTERM)
     return True
 

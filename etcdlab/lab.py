@@ -19,6 +19,7 @@ from etcdlab.etcd.tools import tool
 from etcdlab.export.env import choose_identity, variables
 from etcdlab.history import Mark
 from etcdlab.interpreter import Interpreter
+from etcdlab.links import Links
 from etcdlab.member import Member
 from etcdlab.model.event import Event, EventKind
 from etcdlab.model.plan import IdentityPlan, Plan
@@ -39,7 +40,7 @@ POLL_S: Final = 0.02
 """Seconds between two measurements of what `wait_until` waits for: not everything that changes is an event."""
 
 
-class Lab:
+class Lab(Links):
     """One lab. Make it with `up`, or `attach` to one that there is.
 
     A context manager: a lab that `up` made is gone at the end of the block, one that was attached to is left.
@@ -65,6 +66,7 @@ class Lab:
         profile: "Profile | str | None" = None,
         tls: bool | None = None,
         etcd: str | None = None,
+        faults: bool = False,
         timeout: float | None = None,
         keep: bool = False,
         tied: bool = True,
@@ -96,6 +98,7 @@ class Lab:
                 profile=Profile(profile) if profile else None,
                 tls=tls,
                 etcd=etcd,
+                faults=faults,
             )
             started = up(
                 Request(

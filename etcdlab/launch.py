@@ -20,10 +20,12 @@ import msgspec
 from etcdlab.errors import BootError, EtcdlabError, LabStateError, TimedOutError, by_code
 from etcdlab.interpreter import Interpreter
 from etcdlab.model.event import Event
+from etcdlab.model.plan import Plan
 from etcdlab.model.report import Failed, Go, Hold, Keep, OwnerEnd, Progress, Ready, Report
 from etcdlab.model.status import LabStatus
 from etcdlab.prepare.labdir import LabDirectory
 from etcdlab.prepare.process import ProcessRecord, is_alive, send_signal
+from etcdlab.prepare.title import Role, process_of
 
 LAST_WORD_GRACE_S: Final = 15.0
 """Seconds beyond the boot's own bound after which a daemon that says nothing is given up."""
@@ -140,6 +142,8 @@ class Daemon:
             self._lock
         ):  # not what somebody makes by now where the daemon has discarded its own
             end_members(self._directory, signal.SIGKILL, timeout_s=END_GRACE_S, spared=self._found.values())
+            if not self._found:
+                end_network(self._directory, self._directory.load_plan() if self._directory.exists() else None)
             self._discard()
 
     def _discard(self) -> None:
@@ -180,6 +184,13 @@ def end_members(
         with contextlib.suppress(OSError):  # else the next daemon takes it for one that died by itself
             msgspec.structs.replace(record, was_ended=True).save(directory.node(name))
     return list(members)
+
+
+def end_network(directory: LabDirectory, plan: Plan | None) -> None:
+    """End the fault network that a dead daemon left, at once: it keeps nothing. `plan` is None if it cannot be read."""
+    if (plan is None or plan.has_fault_network) and (identity := process_of(directory, Role.NETWORK)) is not None:
+        while send_signal(identity, signal.SIGKILL):
+            time.sleep(POLL_S)
 
 
 def _error(report: Failed) -> EtcdlabError:

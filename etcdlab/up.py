@@ -315,5 +315,5 @@ def _known_ports() -> set[int]:
             plan = directory.load_plan()
         except (LabStateError, NotRunningError):  # damaged, or removed just now
             continue
-        ports |= {port for node in plan.nodes for port in (node.client_port, node.peer_port, node.metrics_port)}
+        ports |= {port for node in plan.nodes for port in node.ports}
     return ports

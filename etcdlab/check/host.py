@@ -11,7 +11,7 @@ from etcdlab.check.report import Aspect, Check
 from etcdlab.model.plan import Plan
 from etcdlab.prepare.labdir import LabDirectory
 from etcdlab.prepare.process import ProcessRecord
-from etcdlab.prepare.title import daemon_of
+from etcdlab.prepare.title import process_of
 
 
 def check_modes(directory: LabDirectory, plan: Plan) -> list[Check]:
@@ -36,7 +36,7 @@ def check_listeners(directory: LabDirectory, plan: Plan) -> list[Check]:
     records = {node.name: ProcessRecord.of_living(Path(node.directory)) for node in plan.nodes}
     pids = {name: record.identity.pid if record else None for name, record in records.items()}
     checks = [_listeners("it", pid, member=name) for name, pid in pids.items()]
-    daemon = daemon_of(directory)
+    daemon = process_of(directory)
     return [*checks, _listeners("the daemon", daemon.pid if daemon else None, member=None)]
 
 

@@ -1,8 +1,10 @@
 """A lab's status for people. Apart from the verbs: `up` shows it too, and must not import what talks to daemons."""
 
+from collections.abc import Iterable
 from typing import Final
 
 from etcdlab.cli.result import Cell, Table, View
+from etcdlab.model.link import Link, LinkFault, in_words
 from etcdlab.model.status import ClusterVerdict, LabPhase, LabStatus, NodeStatus
 
 _STYLES: Final = {
@@ -23,6 +25,8 @@ def status_view(measured: LabStatus) -> View:
     yield Table(header=_PROCESSES, rows=tuple(_process_row(node) for node in measured.nodes))
     yield Table(header=_PLACES, rows=tuple(_place_row(node) for node in measured.nodes))
     yield Table(header=_RAFT, rows=tuple(_raft_row(node) for node in measured.nodes))
+    for fault, links in _on_links(measured.faults).items():
+        yield Cell(f"injected: {fault}: {in_words(sorted(links))}", "warning")
     for node in measured.nodes:
         if node.problem:
             yield Cell(f"{node.name}: {node.problem}", "warning")
@@ -73,7 +77,7 @@ def _place_row(node: NodeStatus) -> tuple[str, ...]:
     return (
         node.name,
         node.client_url,
-        node.peer_url.rpartition(":")[2],
+        _peer(node.peer_url),
         node.metrics_url.rpartition(":")[2],
         node.etcd_version or "-",
         f"{exit_.reason.value} {exit_.at[11:19]}Z" if exit_ else "-",
@@ -89,6 +93,19 @@ def _raft_row(node: NodeStatus) -> tuple[str, ...]:
         _text(node.applied_index),
         "-" if node.db_size is None else f"{node.db_size / 1024:.0f} KiB",
     )
+
+
+def _peer(url: str) -> str:
+    """The port, or in a fault network, where all have the same, the address."""
+    place = url.rpartition("/")[2]
+    return place if place.startswith("192.0.2.") else place.rpartition(":")[2]
+
+
+def _on_links(faults: Iterable[LinkFault]) -> dict[str, list[Link]]:
+    found: dict[str, list[Link]] = {}
+    for active in faults:
+        found.setdefault(str(active.fault), []).append(active.link)
+    return found
 
 
 def _text(number: int | None) -> str:

@@ -20,12 +20,14 @@ class TopologyOptions(TypedDict):
     name: str | None
     no_tls: bool
     etcd: str | None
+    faults: bool
 
 
 def topology_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add FILE and its flags to a command: those of `etcdlab up`."""
     profiles = click.Choice([profile.value for profile in Profile])
     for option in (
+        click.option("--faults", is_flag=True, help="Links that can have faults: see `etcdlab net`."),
         click.option("--etcd", metavar="VERSION|PATH", help="The etcd to run."),
         click.option("--no-tls", is_flag=True, help="Plain HTTP and no certificates."),
         click.option("--name", metavar="NAME", help="The lab's name."),
@@ -47,6 +49,7 @@ def read(options: TopologyOptions) -> Loaded:
         name=options["name"],
         tls=False if options["no_tls"] else None,
         etcd=options["etcd"],
+        faults=options["faults"],
     )
     if changed == loaded.topology:
         return loaded

@@ -59,7 +59,7 @@ def up(
     request = Request(
         topology=loaded.topology,
         base=loaded.base,
-        explicit=any(options[name] for name in ("file", "nodes", "profile", "no_tls", "etcd")),
+        explicit=any(options[name] for name in ("file", "nodes", "profile", "no_tls", "etcd", "faults")),
         boot_s=timeout,
         keep=keep,
         owner_end=OwnerEnd.STOP if foreground else OwnerEnd.STAY,

@@ -16,6 +16,7 @@ from etcdlab.control.openapi import Operation, document
 from etcdlab.control.supervisor import Supervisor
 from etcdlab.errors import UsageError
 from etcdlab.model.event import Event
+from etcdlab.model.link import CLIENTS, Link, all_links
 from etcdlab.model.plan import Plan
 from etcdlab.model.reset import ResetOutcome
 from etcdlab.model.status import LabStatus
@@ -43,6 +44,9 @@ class Api:
             _post("/kill", "Send a signal to members", self.kill, wire.KillRequest),
             _post("/pause", "Freeze members", self.pause, wire.ForceableRequest),
             _post("/resume", "Let paused members go on", self.resume, wire.NodesRequest),
+            _get("/network", "The links and what is on them", self.network, wire.NetworkAnswer),
+            _post("/network/inject", "Put a fault on links", self.inject, wire.InjectRequest),
+            _post("/network/heal", "Take faults off links", self.heal, wire.HealRequest),
             _post("/reset", "Make the lab pristine", self.reset, wire.ResetRequest, answer=ResetOutcome),
             _post("/shutdown", "Stop the lab and end", self.shutdown, wire.ShutdownRequest, HTTPStatus.ACCEPTED),
         )
@@ -97,6 +101,21 @@ class Api:
         await self._cluster.resume(self._known(request.nodes))
         return wire.Acknowledgement()
 
+    async def network(self, _: wire.Request) -> wire.NetworkAnswer:
+        """The links."""
+        return wire.NetworkAnswer(links=self._links(), faults=self._cluster.faults())
+
+    async def inject(self, request: wire.InjectRequest) -> wire.Acknowledgement:
+        """Put a fault on links."""
+        links = self._known_links(request.links)
+        await self._cluster.inject(links, request.fault, for_s=request.for_s, force=request.force)
+        return wire.Acknowledgement()
+
+    async def heal(self, request: wire.HealRequest) -> wire.Acknowledgement:
+        """Take faults off links."""
+        await self._cluster.heal(request.links and self._known_links(request.links), request.kinds)
+        return wire.Acknowledgement()
+
     async def reset(self, _: wire.ResetRequest) -> ResetOutcome:
         """Reset."""
         return await self._cluster.reset()
@@ -123,6 +142,17 @@ class Api:
             message = f"lab {lab!r} has no member " + ", ".join(repr(name) for name in unknown)
             raise UnknownNodeError(message, hint=f"Its members: {', '.join(members)}.")
         return tuple(dict.fromkeys(names))
+
+    def _links(self) -> tuple[Link, ...]:
+        plan = self._cluster.plan
+        return all_links([node.name for node in plan.nodes], clients=plan.has_client_links)
+
+    def _known_links(self, links: Sequence[Link]) -> tuple[Link, ...]:
+        self._known([end for link in links for end in (link.source, link.target) if end != CLIENTS])
+        for link in links:
+            if link.source == link.target:
+                raise UsageError(f"{link.source} has no link to itself")
+        return tuple(dict.fromkeys(links))
 
 
 async def _lines(events: AsyncGenerator[Event, None]) -> AsyncGenerator[bytes, None]:

@@ -12,13 +12,14 @@ from etcdlab.control.api import Api, UnknownNodeError
 from etcdlab.control.connection import Answer, Request, error_answer
 from etcdlab.control.openapi import Operation
 from etcdlab.control.wire import Request as Taken
-from etcdlab.errors import EtcdlabError, QuorumError, TimedOutError, UsageError
+from etcdlab.errors import EtcdlabError, LabStateError, QuorumError, TimedOutError, UsageError
 
 log = logging.getLogger(__name__)
 _STATUS: Final = (
     (UnknownNodeError, HTTPStatus.NOT_FOUND),
     (UsageError, HTTPStatus.BAD_REQUEST),
     (QuorumError, HTTPStatus.CONFLICT),
+    (LabStateError, HTTPStatus.CONFLICT),
     (TimedOutError, HTTPStatus.GATEWAY_TIMEOUT),
     (EtcdlabError, HTTPStatus.INTERNAL_SERVER_ERROR),
 )

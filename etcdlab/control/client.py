@@ -14,6 +14,7 @@ import msgspec
 from etcdlab.control import wire
 from etcdlab.errors import ControlError, EtcdlabError, NotRunningError, TimedOutError, TopologyError, by_code
 from etcdlab.model.event import Event
+from etcdlab.model.link import AnyFault, FaultKind, Link
 from etcdlab.model.plan import Plan
 from etcdlab.model.reset import ResetOutcome
 from etcdlab.model.status import LabStatus
@@ -65,6 +66,25 @@ class Client:
     def resume(self, nodes: Sequence[str]) -> None:
         """Let paused members go on."""
         self._post("/v1/resume", wire.NodesRequest(nodes=tuple(nodes)))
+
+    def network(self) -> wire.NetworkAnswer:
+        """The links that can have faults, and what is on them. Raises LabStateError if none can; so do the next two."""
+        return self._get("/v1/network", wire.NetworkAnswer)
+
+    def inject(
+        self, links: Sequence[Link], fault: AnyFault, *, for_s: float | None = None, force: bool = False
+    ) -> None:
+        """Put a fault on links, for so many seconds or until it is healed."""
+        self._post("/v1/network/inject", wire.InjectRequest(links=tuple(links), fault=fault, for_s=for_s, force=force))
+
+    def heal(self, links: Sequence[Link] | None = None, kinds: Sequence[FaultKind] | None = None) -> None:
+        """Take faults off links: all, or those of these links and kinds."""
+        self._post(
+            "/v1/network/heal",
+            wire.HealRequest(
+                links=None if links is None else tuple(links), kinds=None if kinds is None else tuple(kinds)
+            ),
+        )
 
     def reset(self) -> ResetOutcome:
         """Make the lab pristine: members run; no key, lease, user, role or alarm is left. Says how it was done."""

@@ -1,10 +1,11 @@
 """What the control API needs of a running lab. The runtime has it; tests script it."""
 
 import signal
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from typing import Protocol
 
 from etcdlab.model.event import Event
+from etcdlab.model.link import AnyFault, Link, LinkFault
 from etcdlab.model.plan import Plan
 from etcdlab.model.reset import ResetOutcome
 from etcdlab.model.status import LabStatus
@@ -41,6 +42,15 @@ class Supervisor(Protocol):
 
     async def resume(self, names: Sequence[str]) -> None:
         """Let paused members go on."""
+
+    def faults(self) -> tuple[LinkFault, ...]:
+        """What is on the links. This and the next two raise LabStateError where no link can have faults."""
+
+    async def inject(self, links: Collection[Link], fault: AnyFault, *, for_s: float | None, force: bool) -> None:
+        """Put a fault on links, for so many seconds or until it is healed. Raises QuorumError unless `force`."""
+
+    async def heal(self, links: Collection[Link] | None, kinds: Collection[str] | None) -> None:
+        """Take faults away: those of these links and kinds, None for all."""
 
     async def reset(self) -> ResetOutcome:
         """Make the lab pristine, whatever was done to it."""

@@ -4,6 +4,8 @@ from typing import Annotated
 
 import msgspec
 
+from etcdlab.model.link import AnyFault, FaultKind, Link, LinkFault
+
 WIRE_VERSION = 1
 
 Names = Annotated[tuple[str, ...], msgspec.Meta(min_length=1, description="Names of members.")]
@@ -37,6 +39,30 @@ class KillRequest(Request, frozen=True):
     nodes: Names
     signal: SignalName = "SIGKILL"
     force: Force = False
+
+
+class InjectRequest(Request, frozen=True):
+    """Body of `network/inject`: a fault and the links that get it, in place of one of its kind."""
+
+    links: Annotated[tuple[Link, ...], msgspec.Meta(min_length=1, description='Directions; "clients" is an end, too.')]
+    fault: AnyFault
+    for_s: Annotated[float, msgspec.Meta(gt=0, description="Seconds until it is healed.")] | None = None
+    force: Force = False
+
+
+class HealRequest(Request, frozen=True):
+    """Body of `network/heal`; may be left out, and then everything is healed."""
+
+    links: Annotated[tuple[Link, ...], msgspec.Meta(description="Only these.")] | None = None
+    kinds: Annotated[tuple[FaultKind, ...], msgspec.Meta(description="Only these kinds of faults.")] | None = None
+
+
+class NetworkAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The links that can have faults, and what is on them."""
+
+    links: tuple[Link, ...]
+    faults: tuple[LinkFault, ...]
+    version: int = WIRE_VERSION
 
 
 class ResetRequest(Request, frozen=True):

@@ -23,7 +23,7 @@ from etcdlab.model.plan import Plan
 from etcdlab.prepare.labdir import LabDirectory, entries
 from etcdlab.prepare.ports import holder
 from etcdlab.prepare.process import ProcessRecord, data_directory
-from etcdlab.prepare.title import lab_of
+from etcdlab.prepare.title import Role, lab_of
 
 PURGED: Final = ".purged-*"
 PURGE_S: Final = 60.0
@@ -158,7 +158,7 @@ def _has_data(directory: LabDirectory) -> bool:
 
 def _taken_ports(directory: LabDirectory, plan: Plan, listening: Collection[int]) -> Iterator[Finding]:
     for node in plan.nodes:
-        for port in (node.client_port, node.peer_port, node.metrics_port):
+        for port in node.ports:
             if port in listening:
                 yield Finding(
                     topic=Topic.PORTS,
@@ -229,15 +229,20 @@ def _strays(processes: dict[int, tuple[str, Path]], known: Collection[int]) -> I
 
 
 def _processes(home: Path) -> dict[int, tuple[str, Path]]:
-    """The etcds and daemons of labs in `home` that no living daemon answers for: what each is, and where."""
-    daemons, etcds, parents = {}, {}, {}
+    """The processes of labs in `home` that no living daemon answers for: what each is, and where."""
+    daemons, networks, etcds, parents = {}, {}, {}, {}
     for process in psutil.process_iter(["cmdline", "ppid"]):
         argv = process.info["cmdline"] or []
         if (directory := lab_of(argv)) and directory.path.parent == home:
             daemons[process.pid] = directory
+        elif (directory := lab_of(argv, Role.NETWORK)) and directory.path.parent == home:
+            networks[process.pid] = directory
         elif (data := data_directory(argv)) and data.is_relative_to(home):
             etcds[process.pid], parents[process.pid] = data, process.info["ppid"]
     found = {pid: ("a daemon", lab.path) for pid, lab in daemons.items() if not _runs(lab)}
+    # With members that run without a daemon, it is theirs.
+    idle = {pid: lab for pid, lab in networks.items() if not _runs(lab) and not living_members(lab)}
+    found |= {pid: ("a fault network", lab.path) for pid, lab in idle.items()}
     # A child of a daemon that lives is that daemon's business: its record may just be being written.
     found |= {
         pid: ("an etcd", data) for pid, data in etcds.items() if parents[pid] not in daemons or parents[pid] in found

@@ -25,6 +25,9 @@ class EventKind(enum.Enum):
     LAB_RESET = "lab-reset"
     LAB_STOPPED = "lab-stopped"
     JOURNAL_ROTATED = "journal-rotated"
+    FAULT_INJECTED = "fault-injected"
+    FAULT_HEALED = "fault-healed"
+    NETWORK_LOST = "network-lost"
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -63,6 +66,9 @@ _WORDS: Final = {
     EventKind.LAB_READY: "leader {leader}, cluster {cluster_id}",
     EventKind.LAB_RESET: "rebuilt: {why}",
     EventKind.JOURNAL_ROTATED: "the journal goes on in another file",
+    EventKind.FAULT_INJECTED: "{text}",
+    EventKind.FAULT_HEALED: "{text}",
+    EventKind.NETWORK_LOST: "the fault network's process ended and is started again",
 }
 """What a kind's detail says; kinds without a line, and details that lack a part, are shown as they are."""
 

@@ -11,6 +11,7 @@ import msgspec
 
 from etcdlab.model.event import Event, EventKind
 from etcdlab.model.exit import ExitReason
+from etcdlab.model.link import AnyFault, Link, LinkFault
 from etcdlab.model.restart import History
 
 
@@ -56,41 +57,61 @@ class Life(msgspec.Struct, kw_only=True):
 
 
 class Past:
-    """The journal in short: its last number, the last term whose leader was told, and the members' lives."""
+    """The journal in short: its last number, the last term whose leader was told, the members' lives, links' faults."""
 
     def __init__(self, events: Iterable[Event] = ()) -> None:
         self.sequence = 0
         self.term = 0
         self.lives: dict[str, Life] = {}
+        self.faults: tuple[LinkFault, ...] = ()
         for event in events:
             self.take_in(event)
 
     def take_in(self, event: Event) -> None:
         """What happened next."""
         self.sequence = event.seq
-        if event.kind is EventKind.LEADER_CHANGED:
-            self.term = _number(event.detail.get("term")) or 0
-        elif event.kind is EventKind.LAB_STOPPED:
-            for life in self.lives.values():
-                life.end()
-        elif event.kind is EventKind.JOURNAL_ROTATED:
-            self._go_on(event.detail.get("past"))
-        elif event.node is not None:
-            self.lives.setdefault(event.node, Life()).take_in(event)
+        match event.kind:
+            case EventKind.LEADER_CHANGED:
+                self.term = _number(event.detail.get("term")) or 0
+            case EventKind.LAB_STOPPED:
+                self.faults = ()
+                for life in self.lives.values():
+                    life.end()
+            case EventKind.JOURNAL_ROTATED:
+                self._go_on(event.detail.get("past"))
+            case EventKind.FAULT_INJECTED | EventKind.FAULT_HEALED:
+                changed = _faults(event.detail)
+                places = {(active.link, type(active.fault)) for active in changed}
+                others = (active for active in self.faults if (active.link, type(active.fault)) not in places)
+                self.faults = (*others, *(changed if event.kind is EventKind.FAULT_INJECTED else ()))
+            case _ if event.node is not None:
+                self.lives.setdefault(event.node, Life()).take_in(event)
 
     def summary(self) -> Any:
         """It as JSON, for a journal that begins anew."""
-        return msgspec.to_builtins(_Summary(term=self.term, lives=self.lives))
+        return msgspec.to_builtins(_Summary(term=self.term, lives=self.lives, faults=self.faults))
 
     def _go_on(self, summary: Any) -> None:
         with contextlib.suppress(msgspec.ValidationError):
             told = msgspec.convert(summary, _Summary)
-            self.term, self.lives = told.term, told.lives
+            self.term, self.lives, self.faults = told.term, told.lives, told.faults
 
 
 class _Summary(msgspec.Struct, frozen=True):
     term: int
     lives: dict[str, Life]
+    faults: tuple[LinkFault, ...] = ()
+
+
+def _faults(detail: dict[str, Any]) -> list[LinkFault]:
+    try:
+        links = msgspec.convert(detail.get("links"), list[Link])
+        fault: AnyFault = msgspec.convert(detail.get("fault"), AnyFault)
+        since_s = msgspec.convert(detail.get("since_s"), float)
+        until_s = msgspec.convert(detail.get("until_s"), float | None)
+    except msgspec.ValidationError:
+        return []
+    return [LinkFault(link=link, fault=fault, since_s=since_s, until_s=until_s) for link in links]
 
 
 def _number(value: Any) -> int | None:

@@ -40,6 +40,19 @@ class TlsPlan(msgspec.Struct, frozen=True, kw_only=True):
         return next(identity for identity in self.identities if not identity.cn)
 
 
+class LinksPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """A member's part of the fault network.
+
+    It dials its peers through `proxy_port`, they dial it at `address`, which leads nowhere else, and its clients reach
+    it through the member's `client_port`; etcd itself listens for them at `own_client_port`, the same if client links
+    are left out.
+    """
+
+    address: str
+    proxy_port: int
+    own_client_port: int
+
+
 class NodePlan(msgspec.Struct, frozen=True, kw_only=True):
     """One member. `member_id` is 16 hex digits; a learner gets its own only when it is added, so None until then."""
 
@@ -58,6 +71,20 @@ class NodePlan(msgspec.Struct, frozen=True, kw_only=True):
     argv: tuple[str, ...]
     env: dict[str, str]
     member_id: str | None
+    links: LinksPlan | None = None
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """All its ports, each once."""
+        own = (self.links.proxy_port, self.links.own_client_port) if self.links else ()
+        return tuple(dict.fromkeys((self.client_port, self.peer_port, self.metrics_port, *own)))
+
+    @property
+    def own_client_url(self) -> str:
+        """Where etcd itself serves clients: past the fault network, if there is one."""
+        if self.links is None:
+            return self.client_url
+        return f"{self.client_url.partition(':')[0]}://127.0.0.1:{self.links.own_client_port}"
 
 
 class TimeoutsPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,6 +130,21 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
                 hint=f"Did you mean {close[0]}?" if close else "",
             )
         return tuple(known[name] for name in dict.fromkeys(names))
+
+    @property
+    def has_fault_network(self) -> bool:
+        """Whether members' links can have faults."""
+        return any(node.links for node in self.nodes)
+
+    @property
+    def has_client_links(self) -> bool:
+        """Whether the links with clients can have faults, too."""
+        return any(node.links and node.links.own_client_port != node.client_port for node in self.nodes)
+
+    @property
+    def network_socket(self) -> str:
+        """Where the fault network's process listens for the daemon."""
+        return f"{self.socket}.net"
 
     @property
     def voters(self) -> tuple[NodePlan, ...]:

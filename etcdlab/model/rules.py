@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from etcdlab.model import quorum
+from etcdlab.model.link import CLIENTS
 from etcdlab.model.topology import CompactionMode, EtcdTable, NodeTable, Profile, Topology
 
 Problem = tuple[str, str]
@@ -199,6 +200,16 @@ def _etcd(topology: Topology) -> Iterator[Problem]:
     yield from _compaction(etcd)
 
 
+def _network(topology: Topology) -> Iterator[Problem]:
+    if not topology.network.faults:
+        return
+    if not topology.tls.enabled:
+        yield "network.faults", "needs tls.enabled: members that speak plain HTTP share connections, which are no links"
+    for number, node in enumerate(topology.node):
+        if node.name == CLIENTS:
+            yield f"node[{number}].name", f"{CLIENTS!r} is what the clients are called where links have faults"
+
+
 def _compaction(etcd: EtcdTable) -> Iterator[Problem]:
     mode, retention = etcd.auto_compaction_mode, etcd.auto_compaction_retention
     path = "etcd.auto_compaction_retention"
@@ -295,6 +306,7 @@ _RULES: Final[tuple[Callable[[Topology], Iterator[Problem]], ...]] = (
     _ports,
     _binaries,
     _etcd,
+    _network,
     _flags,
     _ticks,
     _environment,

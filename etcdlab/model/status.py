@@ -7,6 +7,7 @@ import msgspec
 from etcdlab.errors import ExitStatus
 from etcdlab.model.exit import Exit
 from etcdlab.model.lifecycle import NodeState
+from etcdlab.model.link import LinkFault
 
 SCHEMA_VERSION = 1
 
@@ -73,7 +74,8 @@ class LabStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A lab, as measured when asked.
 
     `cluster_id` is what the members answer (16 hex digits); `is_this_lab` says whether it and the members' ids are the
-    ones that this lab created: a stranger's cluster on the same ports answers "healthy" just as well.
+    ones that this lab created: a stranger's cluster on the same ports answers "healthy" just as well. `faults` are what
+    somebody has put on links.
     """
 
     lab: str
@@ -83,4 +85,5 @@ class LabStatus(msgspec.Struct, frozen=True, kw_only=True):
     leader: str | None
     nodes: tuple[NodeStatus, ...]
     phase: LabPhase = LabPhase.UP
+    faults: tuple[LinkFault, ...] = ()
     version: int = SCHEMA_VERSION

@@ -154,6 +154,13 @@ class LogsTable(Table, frozen=True):
     count: int = 3
 
 
+class NetworkTable(Table, frozen=True):
+    """`[network]`: whether links between members can have faults, and (`clients`) links with clients, too."""
+
+    faults: bool = False
+    clients: bool = True
+
+
 class NodeTable(Table, frozen=True):
     """`[[node]]`: one member; what is left out is chosen (ports), derived (directory) or the lab's (`[etcd]`)."""
 
@@ -180,6 +187,7 @@ class Topology(Table, frozen=True):
     restart: RestartTable = RestartTable()
     timeouts: TimeoutsTable = TimeoutsTable()
     logs: LogsTable = LogsTable()
+    network: NetworkTable = NetworkTable()
 
     def members(self) -> tuple[NodeTable, ...]:
         """The `[[node]]` tables, written out when the shorthand (or nothing) was given."""
@@ -187,6 +195,17 @@ class Topology(Table, frozen=True):
             return self.node
         count = DEFAULT_NODES if self.nodes is None else self.nodes
         return tuple(NodeTable(name=f"n{number}") for number in range(1, count + 1))
+
+    def peer_host(self, member: NodeTable) -> str:
+        """What members dial a member at.
+
+        With link faults an address of its own from TEST-NET-1 (RFC 5737), which leads nowhere but through the fault
+        network: Go passes no proxy by for an address that is not loopback (golang.org/x/net/http/httpproxy), and what
+        would pass it by all the same reaches nothing. No name, since etcd 3.5.1 looks every one up.
+        """
+        if not self.network.faults:
+            return self.etcd.advertise_host
+        return f"192.0.2.{self.members().index(member) + 1}"
 
 
 DEFAULT_NODES = 3

@@ -3,7 +3,7 @@
 Knows no cryptography and makes nothing, so that planning does not pay for importing it (65 ms).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +21,7 @@ from etcdlab.model.certificate import (
     Subject,
     Usage,
 )
-from etcdlab.model.topology import CaTable, CfsslTable, LeafTable, Leaves, TlsTable, Topology
+from etcdlab.model.topology import CaTable, CfsslTable, LeafTable, Leaves, NodeTable, TlsTable, Topology
 from etcdlab.model.units import Duration
 from etcdlab.pki import cfssl, files
 from etcdlab.pki.names import covers, host_problem, stem_problem, subject_problems
@@ -164,29 +164,38 @@ def _cfssl_templates(table: CfsslTable, base: Path, wrong: list[str]) -> Templat
 
 def _uncovered(topology: Topology, table: CfsslTable, templates: Templates) -> list[str]:
     """A lab whose members cannot dial each other would only fail to boot; said here, the reason is plain."""
-    host, wrong = topology.etcd.advertise_host, []
-    for role, name in ((Role.SERVER, table.server), (Role.PEER, table.peer)):
-        if name is not None and role in templates and not covers(templates[role].hosts, host):
-            wrong.append(f"{name}: hosts: lacks {host}, at which members are dialled (etcd.advertise_host)")
-    return wrong
+    clients, peers = (topology.etcd.advertise_host,), [topology.peer_host(member) for member in topology.members()]
+    reason = "network.faults" if topology.network.faults else "etcd.advertise_host"
+    dialled = ((Role.SERVER, table.server, clients, "etcd.advertise_host"),
+               (Role.PEER, table.peer or table.server, peers, reason))  # fmt: skip
+    wrong = [
+        f"{name}: hosts: lacks {host}, at which members are dialled ({why})"
+        for role, name, hosts, why in dialled
+        for host in hosts
+        if role in templates and not covers(templates[role].hosts, host)
+    ]
+    return list(dict.fromkeys(wrong))
 
 
 def _member_leaves(topology: Topology, templates: Templates) -> Iterator[CertificatePlan]:
-    names = [node.name for node in topology.members()]
+    members = topology.members()
     if topology.tls.leaves is Leaves.SHARED:
-        yield _member_leaf(topology, templates[Role.SERVER], "server", names)
+        yield _member_leaf(topology, templates[Role.SERVER], "server", members)
         return
-    for name in names:
-        yield _member_leaf(topology, templates[Role.SERVER], server_stem(topology, name), [name])
-        yield _member_leaf(topology, templates[Role.PEER], peer_stem(topology, name), [name])
+    for member in members:
+        yield _member_leaf(topology, templates[Role.SERVER], server_stem(topology, member.name), [member])
+        yield _member_leaf(topology, templates[Role.PEER], peer_stem(topology, member.name), [member])
 
 
-def _member_leaf(topology: Topology, template: CertificatePlan, stem: str, names: list[str]) -> CertificatePlan:
+def _member_leaf(
+    topology: Topology, template: CertificatePlan, stem: str, members: Sequence[NodeTable]
+) -> CertificatePlan:
     hosts = template.hosts
     if topology.tls.cfssl is None:
         # etcd allows member names that are no DNS names; nobody dials those.
-        dialled = [name for name in names if host_problem(name) is None]
-        hosts = _unique((*LOCAL_HOSTS, topology.etcd.advertise_host, *dialled, *template.hosts))
+        names = [member.name for member in members if host_problem(member.name) is None]
+        dialled = [topology.etcd.advertise_host, *names, *map(topology.peer_host, members)]
+        hosts = _unique((*LOCAL_HOSTS, *dialled, *template.hosts))
     return msgspec.structs.replace(template, stem=stem, hosts=hosts)
 
 

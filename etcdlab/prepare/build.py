@@ -10,7 +10,7 @@ from etcdlab import __version__
 from etcdlab.etcd import flags, identity
 from etcdlab.etcd.binaries import Binary
 from etcdlab.model.certificate import PkiPlan
-from etcdlab.model.plan import IdentityPlan, NodePlan, Plan, TimeoutsPlan, TlsPlan
+from etcdlab.model.plan import IdentityPlan, LinksPlan, NodePlan, Plan, TimeoutsPlan, TlsPlan
 from etcdlab.model.restart import RestartRules
 from etcdlab.model.topology import EtcdTable, NodeTable, Profile, Topology
 from etcdlab.pki import roles
@@ -22,6 +22,10 @@ FAST_HEARTBEAT_MS: Final = 10
 FAST_ELECTION_MS: Final = 100
 DEFAULT_ELECTION_MS: Final = 1000
 """etcd's own `--election-timeout`."""
+
+
+PEER_PORT: Final = 2380
+"""At the address that a member has in the fault network alone, so it can be etcd's own."""
 
 
 class FindBinary(Protocol):
@@ -39,6 +43,7 @@ class _Endpoints(msgspec.Struct, frozen=True, kw_only=True):
     client_url: str
     peer_url: str
     metrics_url: str
+    links: LinksPlan | None
 
 
 def build(topology: Topology, *, directory: LabDirectory, base: Path, ports: Ports, find: FindBinary) -> Plan:
@@ -109,14 +114,19 @@ def _named_ports(member: NodeTable) -> tuple[int | None, int | None, int | None]
 def _endpoints(topology: Topology, member: NodeTable, ports: Ports) -> _Endpoints:
     client, peer, metrics = (ports.choose() if port is None else port for port in _named_ports(member))
     scheme = "https" if topology.tls.enabled else "http"
-    host = topology.etcd.advertise_host
+    peer_host = topology.peer_host(member)
+    links = None
+    if topology.network.faults:
+        own_client = ports.choose() if topology.network.clients else client
+        links = LinksPlan(address=f"{peer_host}:{PEER_PORT}", proxy_port=ports.choose(), own_client_port=own_client)
     return _Endpoints(
         client_port=client,
         peer_port=peer,
         metrics_port=metrics,
-        client_url=f"{scheme}://{host}:{client}",
-        peer_url=f"{scheme}://{host}:{peer}",
+        client_url=f"{scheme}://{topology.etcd.advertise_host}:{client}",
+        peer_url=f"{scheme}://{links.address if links else f'{peer_host}:{peer}'}",
         metrics_url=f"http://{LOOPBACK}:{metrics}",
+        links=links,
     )
 
 
@@ -147,7 +157,7 @@ def _node(
     arguments = flags.MemberFlags(
         name=member.name,
         data_dir=str(data_dir),
-        listen_client_url=f"{scheme}://{LOOPBACK}:{place.client_port}",
+        listen_client_url=f"{scheme}://{LOOPBACK}:{place.links.own_client_port if place.links else place.client_port}",
         advertise_client_url=place.client_url,
         listen_peer_url=f"{scheme}://{LOOPBACK}:{place.peer_port}",
         advertise_peer_url=place.peer_url,
@@ -178,9 +188,15 @@ def _node(
         log=str(home / "etcd.log"),
         etcd_version=binary.version,
         argv=flags.argv(binary.etcd, arguments, binary.version),
-        env=topology.etcd.env | member.env,
+        env=topology.etcd.env | member.env | (_proxy(place.links) if place.links else {}),
         member_id=None if member.learner else identity.member_id(place.peer_url, token),
+        links=place.links,
     )
+
+
+def _proxy(links: LinksPlan) -> dict[str, str]:
+    """What makes etcd dial its peers through its listener. Its own endpoints are on loopback, which Go leaves out."""
+    return {"HTTPS_PROXY": f"http://{LOOPBACK}:{links.proxy_port}", "NO_PROXY": "", "no_proxy": ""}
 
 
 def _member_tls(topology: Topology, member: NodeTable, pki: PkiPlan | None) -> flags.TlsFlags | None:

@@ -24,7 +24,7 @@ _Table = TypeVar("_Table", bound=Table)
 _HINT: Final = "`etcdlab init` writes a file that has every key with its default."
 _SIZE_LIMIT: Final = 2**18
 """Bytes. tomllib takes a time that is quadratic in the length of a dotted key: 2.6 s for 32 kB, an hour for 1 MB."""
-_FLAGS: Final[Mapping[str, str]] = {"nodes": "--nodes", "name": "--name"}
+_FLAGS: Final[Mapping[str, str]] = {"nodes": "--nodes", "name": "--name", "network.faults": "--faults"}
 """Key path -> the flag of `etcdlab up` that sets it."""
 
 
@@ -70,6 +70,7 @@ def override(
     name: str | None = None,
     tls: bool | None = None,
     etcd: str | None = None,
+    faults: bool = False,
 ) -> Topology:
     """Apply the flags of `etcdlab up`; None leaves what the topology says. `etcd` is a version or a path.
 
@@ -93,6 +94,7 @@ def override(
         nodes=topology.nodes if nodes is None else nodes,
         etcd=replace(topology.etcd, profile=profile or topology.etcd.profile, **binary),
         tls=replace(topology.tls, enabled=topology.tls.enabled if tls is None else tls),
+        network=replace(topology.network, faults=topology.network.faults or faults),
     )
     if problems := list(_unsound(changed)):
         raise TopologyError([f"{_FLAGS.get(where, where)}: {sentence}" for where, sentence in problems])

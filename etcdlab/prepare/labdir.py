@@ -186,8 +186,9 @@ class LabDirectory:
                     Path(node.data_dir).rmdir()
         # First away, in one step: whoever makes a lab of this name next is to lose nothing of it to this removal.
         try:
-            if plan and Path(plan.socket).is_socket():
-                Path(plan.socket).unlink(missing_ok=True)
+            for socket in (plan.socket, plan.network_socket) if plan else ():
+                if Path(socket).is_socket():
+                    Path(socket).unlink(missing_ok=True)
             with (
                 uninterrupted(),
                 tempfile.TemporaryDirectory(

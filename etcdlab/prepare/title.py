@@ -1,5 +1,6 @@
-"""The title of a daemon's process: what `ps` shows, and how daemons are found."""
+"""The titles of a lab's own processes: what `ps` shows, and how they are found."""
 
+import enum
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -7,28 +8,39 @@ from typing import Final
 from etcdlab.prepare.labdir import LabDirectory
 from etcdlab.prepare.process import ProcessIdentity, identify
 
-_PREFIX: Final = "etcdlab daemon "
+NETWORK_MODULE: Final = "etcdlab.network"
 
 
-def title(directory: LabDirectory) -> str:
-    """The command line that the daemon of this lab shows."""
-    return f"{_PREFIX}{directory.path}"
+class Role(enum.Enum):
+    """What a process does for a lab."""
+
+    DAEMON = "daemon"
+    NETWORK = "network"
 
 
-def lab_of(argv: Sequence[str]) -> LabDirectory | None:
-    """The lab whose daemon has this command line; None when it is no daemon's."""
+def title(directory: LabDirectory, role: Role = Role.DAEMON) -> str:
+    """The command line that such a process of this lab shows."""
+    return f"etcdlab {role.value} {directory.path}"
+
+
+def lab_of(argv: Sequence[str], role: Role = Role.DAEMON) -> LabDirectory | None:
+    """The lab whose process has this command line; None when it is no such process."""
     # A title is one string; psutil takes it apart at its spaces, or at the zeros that fill what it leaves of the
     # command line that was there before.
-    shown = " ".join(argv).rstrip()
-    return LabDirectory(Path(shown.removeprefix(_PREFIX))) if shown.startswith(_PREFIX) else None
+    shown, prefix = " ".join(argv).rstrip(), f"etcdlab {role.value} "
+    if shown.startswith(prefix):
+        return LabDirectory(Path(shown.removeprefix(prefix)))
+    # One that is still importing. A daemon is told which lab is its own later than that.
+    is_young = role is Role.NETWORK and NETWORK_MODULE in argv[:-1]
+    return LabDirectory(Path(argv[-1])) if is_young else None
 
 
-def daemon_of(directory: LabDirectory) -> ProcessIdentity | None:
-    """The process of this lab's daemon, by its title."""
+def process_of(directory: LabDirectory, role: Role = Role.DAEMON) -> ProcessIdentity | None:
+    """The process that does this for the lab, by its title."""
     import psutil  # 25 ms that only those pay who have no other way to it
 
     for process in psutil.process_iter(["cmdline"]):
-        lab = lab_of(process.info["cmdline"] or ())
+        lab = lab_of(process.info["cmdline"] or (), role)
         if lab is not None and lab.path == directory.path:
             return identify(process.pid)
     return None

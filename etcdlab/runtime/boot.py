@@ -6,7 +6,7 @@ nine); spawning each as soon as the one before serves its peers never does, and 
 member to serve *clients* would be a deadlock: that needs a quorum.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -53,13 +53,20 @@ async def wait_running(nodes: Sequence[Node]) -> None:
         raise _start_failed(down[0])
 
 
-async def wait_agreed(status: Callable[[], Awaitable[LabStatus]]) -> LabStatus:
-    """Wait until the members agree: all healthy, one leader, this lab's ids. Returns the status that says so."""
+async def wait_agreed(
+    status: Callable[[], Awaitable[LabStatus]], *, excused: Collection[str] = (), has_quorum: bool = True
+) -> LabStatus:
+    """Wait until the members agree: all healthy, one leader, this lab's ids. Returns the status that says so.
+
+    `excused` are those that somebody has put faults on, which may have cost the quorum.
+    """
     while True:
         seen = await status()
         # A member that gave no details could be a stranger's: `is_this_lab` judges only those that did.
-        answered = all(node.raft_term is not None for node in seen.nodes)
-        if answered and seen.verdict is ClusterVerdict.HEALTHY and seen.leader is not None and seen.is_this_lab:
+        awaited = [node for node in seen.nodes if node.name not in excused]
+        are_well = all(node.healthy and node.raft_term is not None for node in awaited)
+        serves = seen.verdict in (ClusterVerdict.HEALTHY, ClusterVerdict.DEGRADED) and seen.leader is not None
+        if are_well and seen.is_this_lab and (serves or not has_quorum):
             return seen
         await trio.sleep(RECHECK_S)
 

@@ -4,7 +4,7 @@ import contextlib
 import itertools
 import signal
 import ssl
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -17,6 +17,8 @@ from etcdlab.etcd import log, logfile
 from etcdlab.etcd.api import GatewayError
 from etcdlab.model.event import Event, EventKind
 from etcdlab.model.lifecycle import NodeState
+from etcdlab.model.link import CLIENTS, AnyFault, Link, LinkFault, in_words, severed
+from etcdlab.model.link import keeps_quorum as keeps_linked_quorum
 from etcdlab.model.past import Life
 from etcdlab.model.plan import Plan, TlsPlan
 from etcdlab.model.quorum import keeps_quorum, quorum
@@ -29,6 +31,7 @@ from etcdlab.runtime.health import add_learner
 from etcdlab.runtime.http import Unreachable, client_context
 from etcdlab.runtime.journal import Journal
 from etcdlab.runtime.measure import measure_lab
+from etcdlab.runtime.network import FaultNetwork
 from etcdlab.runtime.node import Node
 from etcdlab.runtime.tail import watch_lines
 from etcdlab.runtime.watch import Watch
@@ -71,6 +74,7 @@ class Cluster:
             probe_s=plan.timeouts.probe_s,
             election_timeout_s=plan.election_timeout_s,
         )
+        self._network = FaultNetwork(directory, plan, journal) if plan.has_fault_network else None
         self.shutdown_requested = trio.Event()
         self.purge = False
         self._whole = trio.Lock()  # held by what acts on all members as one: boot, reset, the end
@@ -96,6 +100,8 @@ class Cluster:
             for node in self.nodes.values():
                 nursery.start_soon(node.run)
             nursery.start_soon(self._watch.run)
+            if self._network is not None:
+                nursery.start_soon(self._network.run)
             task_status.started()
 
     def _on_lines(self, name: str, lines: list[bytes]) -> None:
@@ -128,11 +134,15 @@ class Cluster:
             self._phase = LabPhase.UP
 
     async def _boot(self) -> LabStatus:
+        if self._network is not None:
+            await self._network.wait_started()
         members = [node for node in self.nodes.values() if node.plan.member_id is not None]
         newcomers = [node for node in self.nodes.values() if node.plan.member_id is None]
         await boot.start_staged(members, stage_s=self._plan.timeouts.stage_s)
         self._staged.set()
-        await boot.wait_running(members)
+        faults = self._network.faults if self._network else ()
+        excused = severed(faults)
+        await boot.wait_running([node for node in members if node.name not in excused])
         for node in newcomers:
             client = self.nodes[self._plan.voters[0].name].client
             known = [member.plan.member_id for member in self.nodes.values() if member.plan.member_id is not None]
@@ -146,7 +156,9 @@ class Cluster:
             self._learn_member_id(node, member_id)
             node.start()
             await boot.wait_running([node])
-        status = await boot.wait_agreed(self.status)
+        voters = [node.name for node in self._plan.voters]
+        has_quorum = keeps_linked_quorum(voters, voters, faults)
+        status = await boot.wait_agreed(self.status, excused=excused, has_quorum=has_quorum)
         self._watch.on_status(status)
         self._directory.rebuilding.unlink(missing_ok=True)
         return status
@@ -180,6 +192,8 @@ class Cluster:
             followers = [node for node in leaving if node.name != leader]
             await self._stop(followers, grace_s=grace_s)
             await self._stop([self.nodes[leader]] if leader else [], grace_s=grace_s)
+            if self._network is not None and len(leaving) == len(self.nodes):
+                await self._network.end()
             self._journal.emit(EventKind.LAB_STOPPED)
 
     def kill_all(self) -> None:
@@ -192,7 +206,10 @@ class Cluster:
 
     async def status(self) -> LabStatus:
         """Measure the lab."""
-        return msgspec.structs.replace(await measure_lab(self._plan, self.nodes), phase=self._phase)
+        measured = await measure_lab(self._plan, self.nodes)
+        return msgspec.structs.replace(
+            measured, phase=self._phase, faults=self._network.faults if self._network else ()
+        )
 
     async def start(self, names: Sequence[str]) -> None:
         """Start members; also leaves FAILED. Waits until they run, unless too few are up for a quorum."""
@@ -239,6 +256,24 @@ class Cluster:
         self._require_no_reset()
         self._signal(names, signal.SIGCONT)
 
+    def faults(self) -> tuple[LinkFault, ...]:
+        """What is on the links. Raises LabStateError without a fault network."""
+        return self._require_network(()).faults
+
+    async def inject(self, links: Collection[Link], fault: AnyFault, *, for_s: float | None, force: bool) -> None:
+        """Put a fault on links. Raises LabStateError without a fault network, QuorumError unless `force`."""
+        network = self._require_network(links)
+        self._require_no_reset()
+        if not force:
+            self._require_linked_quorum(network.faults, links, fault)
+        await network.inject(links, fault, for_s=for_s)
+        self._watch.wake()
+
+    async def heal(self, links: Collection[Link] | None, kinds: Collection[str] | None) -> None:
+        """Take faults away, all or those of some links and kinds. Raises LabStateError without a fault network."""
+        await self._require_network(links or ()).heal(links, kinds)
+        self._watch.wake()
+
     async def reset(self) -> ResetOutcome:
         """Make the lab pristine: what was stopped, paused or failed runs, and there is nothing that was not at boot.
 
@@ -260,6 +295,8 @@ class Cluster:
         raise boot.boot_timeout(self.nodes, boot_s)
 
     async def _make_pristine(self) -> ResetOutcome:
+        if self._network is not None:
+            await self._network.heal()
         try:
             await reset.undo(self._plan, self.nodes)
             outcome = ResetOutcome(rebuilt=False)
@@ -349,6 +386,34 @@ class Cluster:
     def _require_no_reset(self) -> None:
         if self._reset is not None:
             raise LabStateError("the lab is being reset", hint="Try again when that is done.")
+
+    def _require_network(self, links: Collection[Link]) -> FaultNetwork:
+        if self._network is None:
+            raise LabStateError(
+                f"the links of lab {self._plan.lab!r} can have no faults",
+                hint="`etcdlab up --faults`, or in a topology `[network] faults = true`, makes a lab whose links can.",
+            )
+        if not self._plan.has_client_links and any(CLIENTS in (link.source, link.target) for link in links):
+            raise LabStateError(
+                f"the links of lab {self._plan.lab!r} with clients can have no faults",
+                hint="`[network] clients = true` in a topology, the default, makes a lab whose links can.",
+            )
+        return self._network
+
+    def _require_linked_quorum(self, faults: Collection[LinkFault], links: Collection[Link], fault: AnyFault) -> None:
+        voters = [plan.name for plan in self._plan.voters]
+        serving = [
+            name for name in voters if self.nodes[name].state is NodeState.RUNNING and not self.nodes[name].paused
+        ]
+        injected = [LinkFault(link=link, fault=fault, since_s=0.0) for link in links]
+        if keeps_linked_quorum(voters, serving, faults) and not keeps_linked_quorum(
+            voters, serving, [*faults, *injected]
+        ):
+            raise QuorumError(
+                f"{fault} {in_words(links)} would leave no {quorum(len(voters))} of {len(voters)} voting members "
+                "connected: the cluster would stop serving",
+                hint="`--force`, in Python `force=True`, does it all the same.",
+            )
 
     def _require_quorum(self, action: str, names: Sequence[str], *, force: bool) -> None:
         voters = [self.nodes[plan.name] for plan in self._plan.voters]

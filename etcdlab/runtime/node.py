@@ -57,7 +57,7 @@ class Node:
         self.process: MemberProcess | None = None
         self.paused = False
         self.metrics = Endpoint(plan.metrics_url)
-        self.client = Endpoint(plan.client_url, context)
+        self.client = Endpoint(plan.own_client_url, context)
         self.meter = UsageMeter()
         self.serving_peers = trio.Event()
         self.serving_clients = trio.Event()

@@ -112,7 +112,7 @@ class Siege:
                 self._tally.lost(Loss.ORPHAN, f"{process}")
                 process.kill()
         for node in self._field.plan.nodes:
-            for port in (node.client_port, node.peer_port, node.metrics_port):
+            for port in node.ports:
                 with socket.socket() as probe:
                     if probe.connect_ex((LOOPBACK, port)) == 0:
                         self._tally.lost(Loss.PORT, f"somebody listens on port {port} of {node.name}")

@@ -38,7 +38,8 @@ def test_a_verb_that_is_none_names_the_nearest():
 def test_every_verb_has_help_and_an_example_of_itself(path, command):
     assert isinstance(command, Verb)
     assert command.help
-    assert command.example.startswith(("etcdlab " + " ".join(path), "eval "))
+    typed = path[:1] if path == ("net", "show") else path  # which is what `etcdlab net` alone does
+    assert command.example.startswith(("etcdlab " + " ".join(typed), "eval "))
     text = CliRunner().invoke(etcdlab, [*path, "--help"]).output
     assert command.example.split()[-1] in text
     assert "--json" in text or path in (("ctl",), ("exec",))  # whose output is another program's

@@ -2,7 +2,7 @@
 
 import contextlib
 import signal
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +21,7 @@ from etcdlab.control.wire import ErrorAnswer, ErrorBody
 from etcdlab.errors import EtcdlabError
 from etcdlab.model.event import Event, EventKind
 from etcdlab.model.lifecycle import NodeState
+from etcdlab.model.link import AnyFault, Delay, Link, LinkFault
 from etcdlab.model.plan import NodePlan, Plan, TimeoutsPlan
 from etcdlab.model.reset import ResetOutcome
 from etcdlab.model.restart import RestartRules
@@ -95,6 +96,7 @@ STATUS = LabStatus(
 )
 
 
+FAULTS = (LinkFault(link=Link("n1", "n2"), fault=Delay(delay_s=0.03), since_s=1.5),)
 RESET = ResetOutcome(rebuilt=True, why="member n2 was removed from the cluster")
 
 
@@ -141,6 +143,15 @@ class FakeSupervisor:
 
     async def resume(self, names: Sequence[str]) -> None:
         await self._verb("resume", names)
+
+    def faults(self) -> tuple[LinkFault, ...]:
+        return FAULTS
+
+    async def inject(self, links: Collection[Link], fault: AnyFault, *, for_s: float | None, force: bool) -> None:
+        await self._verb("inject", links, fault, for_s, force)
+
+    async def heal(self, links: Collection[Link] | None, kinds: Collection[str] | None) -> None:
+        await self._verb("heal", links, kinds)
 
     async def reset(self) -> ResetOutcome:
         await self._verb("reset")

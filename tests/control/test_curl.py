@@ -13,11 +13,12 @@ import pytest
 import trio
 
 from etcdlab.control.client import Client
+from etcdlab.control.wire import NetworkAnswer
 from etcdlab.errors import NotRunningError
 from etcdlab.lab import Lab
 from etcdlab.model.event import Event, EventKind
 from etcdlab.model.status import ClusterVerdict, LabStatus
-from etcdlab.model.topology import EtcdTable, Profile, Topology
+from etcdlab.model.topology import EtcdTable, NetworkTable, Profile, Topology
 from etcdlab.up import Request, Watcher, up
 
 README = Path(__file__).parents[2] / "README.md"
@@ -76,7 +77,7 @@ def real_lab(tmp_path, monkeypatch):
     if shutil.which("etcd") is None:
         pytest.skip("etcd is not installed")
     monkeypatch.setenv("ETCDLAB_HOME", str(tmp_path))
-    topology = Topology(name="curled", nodes=3, etcd=EtcdTable(profile=Profile.FAST))
+    topology = Topology(name="curled", nodes=3, etcd=EtcdTable(profile=Profile.FAST), network=NetworkTable(faults=True))
     request = Request(topology=topology, base=tmp_path, explicit=False)
     started = up(request, Watcher(on_event=lambda _: None, on_install=lambda _: None))
     yield started
@@ -97,6 +98,11 @@ def check(path, lines):
         case "openapi.json":
             assert json.loads(*lines)["openapi"] == "3.1.0"
         case "stop" | "start" | "kill" | "pause" | "resume" | "shutdown":
+            assert json.loads(*lines) == {"version": 1}
+        case "network":
+            answer = msgspec.json.decode(*lines, type=NetworkAnswer)
+            assert (len(answer.links), answer.faults) == (12, ())
+        case "network/inject" | "network/heal":
             assert json.loads(*lines) == {"version": 1}
         case "reset":
             assert json.loads(*lines) == {"rebuilt": False, "why": "", "version": 1}

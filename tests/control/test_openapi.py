@@ -5,11 +5,21 @@ import json
 import msgspec
 import pytest
 
+from etcdlab.control import wire
 from etcdlab.control.api import Api
 from etcdlab.control.wire import Index
 from tests.control.fake import FakeSupervisor
 
 pytestmark = pytest.mark.trio
+
+
+NODES = b'{"nodes":["n1"]}'
+BODIES = {
+    wire.NodesRequest: NODES,
+    wire.ForceableRequest: NODES,
+    wire.KillRequest: NODES,
+    wire.InjectRequest: b'{"links":[{"source":"n1","target":"clients"}],"fault":{"type":"delay","delay_s":0.03}}',
+}
 
 
 @pytest.fixture
@@ -60,7 +70,7 @@ async def test_requests_are_described(document):
     "operation", Api(FakeSupervisor()).operations, ids=lambda operation: f"{operation.method}-{operation.path}"
 )
 async def test_every_answer_is_what_is_described(lab, document, operation):
-    body = b'{"nodes":["n1"]}' if operation.method == "POST" and "nodes" in operation.takes.__struct_fields__ else b""
+    body = BODIES.get(operation.takes, b"") if operation.method == "POST" else b""
     answer = await lab.ask(operation.method, operation.path, body)
     described = document["paths"][operation.path][operation.method.lower()]["responses"][str(answer.status)]
     assert answer.headers["content-type"] in described["content"]

@@ -1,8 +1,10 @@
 """What a daemon learns of those before it: whose end was not told, what was counted, which leader was told."""
 
+import msgspec
 import pytest
 
 from etcdlab.model.event import Event, EventKind
+from etcdlab.model.link import Cut, Link, LinkFault
 from etcdlab.model.past import Life, Past
 from etcdlab.model.restart import History
 
@@ -56,3 +58,31 @@ def test_members_are_told_apart_and_the_lab_from_them():
 def test_the_leader_told_last_counts_even_when_terms_began_anew():
     assert past().term == 0
     assert past((EventKind.LEADER_CHANGED, "n1", {"term": 7}), (EventKind.LEADER_CHANGED, "n2", {"term": 2})).term == 2
+
+
+LINK = {"source": "n1", "target": "n2"}
+CUT = {"links": [LINK], "fault": {"type": "cut"}, "since_s": 1.5}
+ACTIVE = LinkFault(link=Link("n1", "n2"), fault=Cut(), since_s=1.5)
+
+
+@pytest.mark.parametrize(
+    ("told", "faults"),
+    [
+        ([(EventKind.FAULT_INJECTED, None, CUT)], (ACTIVE,)),
+        ([(EventKind.FAULT_INJECTED, None, CUT), (EventKind.FAULT_HEALED, None, CUT)], ()),
+        (
+            [(EventKind.FAULT_INJECTED, None, CUT), (EventKind.FAULT_INJECTED, None, CUT | {"until_s": 9})],
+            (msgspec.structs.replace(ACTIVE, until_s=9.0),),
+        ),
+        ([(EventKind.FAULT_INJECTED, None, CUT), LAB_STOPPED], ()),
+        ([(EventKind.FAULT_INJECTED, None, CUT | {"fault": {"type": "flood"}})], ()),
+        ([(EventKind.FAULT_INJECTED, None, {})], ()),
+    ],
+)  # fmt: skip
+def test_the_faults_that_are_on_the_links(told, faults):
+    assert past(*told).faults == faults
+
+
+def test_faults_outlive_the_journals_file():
+    summary = past((EventKind.FAULT_INJECTED, None, CUT)).summary()
+    assert past((EventKind.JOURNAL_ROTATED, None, {"past": summary})).faults == (ACTIVE,)

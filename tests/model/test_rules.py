@@ -8,6 +8,7 @@ from etcdlab.model.topology import (
     CompactionMode,
     EtcdTable,
     LogsTable,
+    NetworkTable,
     NodeTable,
     Profile,
     RestartTable,
@@ -58,6 +59,11 @@ REFUSED = [
         (etcd(advertise_host=host), "etcd.advertise_host")
         for host in ["", "0.0.0.0", "10.0.0.1", "::1", "http://localhost", "localhost:2379", "a b", "-x"]
     ],
+    (Topology(network=NetworkTable(faults=True), tls=TlsTable(enabled=False)), "network.faults"),
+    (
+        Topology(network=NetworkTable(faults=True), node=(NodeTable(name="n1"), NodeTable(name="clients"))),
+        "node[1].name",
+    ),
     (etcd(quota=Size(0)), "etcd.quota"),
     (etcd(snapshot_count=0), "etcd.snapshot_count"),
     (etcd(auto_compaction_mode=CompactionMode.PERIODIC), "etcd.auto_compaction_retention"),

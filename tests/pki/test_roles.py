@@ -160,6 +160,16 @@ def test_hosts_in_cfssl_files_that_members_could_not_be_dialled_at():
         roles.plan_pki(asked, Path(), RECIPE)
 
 
+def test_hosts_in_cfssl_files_that_a_fault_network_needs():
+    files = {"config": "ca-config.json", "ca": "ca-csr.json", "server": "server-csr.json", "client": "client-csr.json"}
+    asked = topology(tls={"cfssl": files}, network={"faults": True}, nodes=2)
+    with pytest.raises(TopologyError) as refused:
+        roles.plan_pki(asked, Path(), RECIPE)
+    assert [problem.partition(": ")[2] for problem in refused.value.problems] == [
+        f"hosts: lacks 192.0.2.{number}, at which members are dialled (network.faults)" for number in (1, 2)
+    ]
+
+
 def test_an_existing_ca_is_found_from_the_topology_file_on(tmp_path):
     (tmp_path / "ca.pem").write_text("-----BEGIN CERTIFICATE-----")
     (tmp_path / "ca.key").write_text("-----BEGIN EC PRIVATE KEY-----")

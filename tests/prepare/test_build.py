@@ -21,6 +21,7 @@ from etcdlab.model.topology import (
     CompactionMode,
     EtcdTable,
     Leaves,
+    NetworkTable,
     NodeTable,
     Profile,
     RestartTable,
@@ -314,8 +315,46 @@ def test_a_socket_with_too_long_a_path_goes_to_the_runtime_directory(monkeypatch
     assert len(sockets) == 2, "labs do not share one"
     assert all(one.startswith("/run/user/1000/etcdlab/") and len(one) <= SOCKET_PATH_LIMIT for one in sockets)
     assert plan(Topology(name="demo"), home=too_long).socket in sockets, "the same each time"
-    in_bytes = Path("/" + "ä" * (room // 2))
+    in_bytes = Path("/" + "ä" * (room // 2 + 1))
     assert plan(Topology(name="demo"), home=in_bytes).socket.startswith("/run/user/")
+
+
+# Fault network
+
+
+def test_members_of_a_fault_network_dial_each_other_at_addresses_of_their_own() -> None:
+    made = plan(Topology(nodes=3, network=NetworkTable(faults=True)))
+    assert made.has_fault_network
+    assert made.has_client_links
+    assert [node.peer_url for node in made.nodes] == [f"https://192.0.2.{number}:2380" for number in (1, 2, 3)]
+    used = [port for node in made.nodes for port in node.ports]
+    assert len(set(used)) == 5 * 3
+    assert made.pki is not None
+    hosts = {leaf.stem: leaf.hosts for leaf in made.pki.certificates}
+    for number, node in enumerate(made.nodes, start=1):
+        assert node.links is not None
+        given = flags(node)
+        assert given["initial-advertise-peer-urls"] == node.peer_url
+        assert given["listen-peer-urls"] == f"https://127.0.0.1:{node.peer_port}"
+        assert given["listen-client-urls"] == node.own_client_url == f"https://127.0.0.1:{node.links.own_client_port}"
+        assert given["advertise-client-urls"] == node.client_url == f"https://127.0.0.1:{node.client_port}"
+        assert node.env["HTTPS_PROXY"] == f"http://127.0.0.1:{node.links.proxy_port}"
+        assert f"192.0.2.{number}" in hosts[f"peer-{node.name}"]
+        assert node.member_id == identity.member_id(node.peer_url, made.token)
+
+
+def test_clients_can_be_left_out_of_the_fault_network() -> None:
+    made = plan(Topology(nodes=1, network=NetworkTable(faults=True, clients=False)))
+    assert not made.has_client_links
+    assert made.nodes[0].own_client_url == made.nodes[0].client_url
+    assert len(made.nodes[0].ports) == 4
+
+
+def test_without_a_fault_network_members_reach_each_other_directly() -> None:
+    made = plan(Topology(nodes=1))
+    assert not made.has_fault_network
+    assert made.nodes[0].env == {}
+    assert made.nodes[0].own_client_url == made.nodes[0].client_url
 
 
 # Settings
