@@ -8,8 +8,9 @@ import datetime
 import ipaddress
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -159,8 +160,7 @@ def load_certificates(path: Path) -> list[x509.Certificate]:
     """All certificates of a PEM file. Raises CertificateError."""
     content = _read(path)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what it says of a negative serial number is for who made that
+        with _any_serial():
             certificates = x509.load_pem_x509_certificates(content)
         for one in certificates:
             # Parsed when first looked at: here, where the file can be named.
@@ -169,6 +169,22 @@ def load_certificates(path: Path) -> list[x509.Certificate]:
     except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion):
         raise CertificateError(f"{path} holds no readable PEM certificate") from None
     return certificates
+
+
+def serial(certificate: x509.Certificate) -> str:
+    """The serial number, in hexadecimal."""
+    with _any_serial():
+        return f"{certificate.serial_number:x}"
+
+
+@contextmanager
+def _any_serial() -> Iterator[None]:
+    """Without what is said of a negative serial number, when it is read and whenever it is looked at: that is for who
+    made it.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def load_key(path: Path) -> PrivateKey:

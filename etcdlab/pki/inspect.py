@@ -18,7 +18,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from etcdlab.errors import CertificateError
 from etcdlab.model.certificate import Usage
 from etcdlab.model.text import printable
-from etcdlab.pki.authority import EXTENDED_USAGES, load_certificates, load_key, no_authority, signed_by
+from etcdlab.pki.authority import EXTENDED_USAGES, load_certificates, load_key, no_authority, serial, signed_by
 from etcdlab.pki.files import AUTHORITY, certificate_file, key_file
 from etcdlab.pki.names import covers
 
@@ -96,7 +96,7 @@ def describe(file: Path, *, at: datetime.datetime) -> Description:
         file=str(file),
         subject=text(first.subject),
         issuer=text(first.issuer),
-        serial=f"{first.serial_number:x}",
+        serial=serial(first),
         hosts=hosts(first),
         usages=usages(first),
         key=key_name(first),

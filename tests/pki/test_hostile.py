@@ -166,6 +166,13 @@ def test_any_certificate_is_described_or_refused(tmp_path, authority, data):
             assert str(path) in refusal.message  # noqa: PT017
 
 
+def test_a_negative_serial_number_is_shown_without_a_warning(tmp_path, authority):
+    der = bytearray(authority.certificate.public_bytes(serialization.Encoding.DER))
+    der[der.index(b"\x02\x01\x02\x02\x14") + 5] |= 0x80
+    (tmp_path / "x.pem").write_bytes(pem(bytes(der), b"CERTIFICATE"))
+    assert inspect.describe(tmp_path / "x.pem", at=NOW).serial.startswith("-")
+
+
 @examples(100)
 @given(data=st.data())
 def test_any_key_is_read_or_refused(tmp_path, authority, data):
