@@ -215,6 +215,7 @@ async def report_progress(journal: Journal, reporter: Reporter) -> None:
 
 def main() -> None:
     """`python -m etcdlab.daemon`, with a socket for standard input."""
+    os.umask(0o077)  # nobody else has any business with what a daemon or a member makes
     ensure_standard()  # standard error may be closed, and would become the lab's lock
     gc.freeze()
     gc.enable()

@@ -22,6 +22,7 @@ from etcdlab.model.plan import NodePlan, Plan
 from etcdlab.model.report import OwnerEnd
 from etcdlab.model.status import LabPhase, LabStatus
 from etcdlab.model.topology import Topology
+from etcdlab.ownership import exposure, make_directory
 from etcdlab.prepare import config
 from etcdlab.prepare.files import replace_file
 from etcdlab.prepare.labdir import LabDirectory, all_labs, not_running
@@ -261,12 +262,17 @@ def _make_directories(directory: LabDirectory, plan: Plan) -> None:
         raise _not_made(directory, error) from error
     for node in plan.nodes:
         try:
-            Path(node.data_dir).mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_directory(Path(node.data_dir))
         except OSError as error:
             raise LabStateError(
                 f"the data directory {node.data_dir} of member {node.name} cannot be made: {error.strerror}",
                 hint="Name another one in the topology, or none.",
             ) from error
+        if danger := exposure(Path(node.data_dir)):
+            raise LabStateError(
+                f"the data directory {node.data_dir} of member {node.name} {danger}",
+                hint="Name a new one in the topology, or one of yours.",
+            )
 
 
 def _not_made(directory: LabDirectory, error: OSError) -> LabStateError:

@@ -1,6 +1,5 @@
 """`etcdlab export`: a lab's connection settings in the words of the tools that use etcd."""
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,9 @@ from etcdlab.export import kubeadm as kubeadm_text
 from etcdlab.export import kubernetes as kubernetes_text
 from etcdlab.export.bundle import BundleFile
 from etcdlab.export.env import Shell, choose_identity, variables, variables_text
+from etcdlab.ownership import exposure, make_directory
 from etcdlab.prepare import labdir
+from etcdlab.prepare.files import create_file
 
 
 def bundle_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -99,8 +100,14 @@ export.add_command(environment)
 
 
 def written(files: Sequence[BundleFile], output: Path, *, force: bool, data: dict[str, Any]) -> Result:
-    """Write a bundle under `output` and list it. Raises UsageError before anything is written if a file is there."""
+    """Write a bundle under `output` and list it.
+
+    Raises UsageError before anything is written if a file is there, or others can put theirs in its place.
+    """
     targets = [output / file.path.lstrip("/") for file in files]
+    for place in (output, *(target.parent for target in targets)):
+        if danger := exposure(place):
+            raise UsageError(f"{place} {danger}", hint="Choose a new --output, or a directory of yours.")
     present = [str(target) for target in targets if target.is_symlink() or target.exists()]
     if present and not force:
         raise UsageError(f"already there: {', '.join(present)}", hint="--force replaces them.")
@@ -128,8 +135,6 @@ def content(file: BundleFile) -> bytes:
 
 def write(target: Path, content: bytes, *, mode: int) -> None:
     """Create `target` with `mode` from its first moment, in place of what is there."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.unlink(missing_ok=True)
-    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "wb") as file:
+    make_directory(target.parent, mode=0o755)
+    with create_file(target, mode=mode) as file:
         file.write(content)

@@ -1,5 +1,6 @@
 """`etcdlab init`: a topology file to start from, with every key, its default and what it means."""
 
+import os
 from importlib import resources
 from pathlib import Path
 
@@ -22,7 +23,9 @@ from etcdlab.prepare.config import load
 def init(nodes: int, force: bool, file: Path) -> Result:
     """Write a commented topology to FILE (etcdlab.toml)."""
     try:
-        with file.open("w" if force else "x") as output:
+        # Through no link: in a directory as /tmp it may be somebody else's.
+        new = os.O_TRUNC | os.O_NOFOLLOW if force else os.O_EXCL
+        with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | new, 0o666), "w") as output:  # noqa: PTH123
             output.write(template(nodes))
     except FileExistsError:
         raise UsageError(f"{file} is there already", hint="`--force` replaces it.") from None

@@ -18,6 +18,7 @@ from etcdlab.model.link import AnyFault, FaultKind, Link
 from etcdlab.model.plan import Plan
 from etcdlab.model.reset import ResetOutcome
 from etcdlab.model.status import LabStatus
+from etcdlab.ownership import is_trusted, user_of_peer
 
 _CHUNK: Final = 64 * 1024
 T = TypeVar("T")
@@ -162,6 +163,11 @@ class _Connection(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         self.sock.connect(self._path)
+        if not is_trusted(user := user_of_peer(self.sock)):
+            raise ControlError(
+                f"the control socket {self._path} is user {user}'s, who has put it in the place of the lab's own",
+                hint="Nothing was sent. `etcdlab plan --json` tells the socket; its directory should be yours alone.",
+            )
 
 
 def _answer(connection: _Connection, method: str, target: str, body: bytes | None = None) -> http.client.HTTPResponse:

@@ -104,9 +104,9 @@ class Connection:
         except _Refused as refused:
             await self._refuse(refused.status, str(refused))
 
-    async def refuse(self) -> None:
-        """Say that there are too many connections, without having read. Raises ClientGone."""
-        await self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections are open", code=ControlError.code)
+    async def refuse(self, status: HTTPStatus, message: str) -> None:
+        """Answer whatever is asked with this error, without having read it. Raises ClientGone."""
+        await self._refuse(status, message, code=ControlError.code)
 
     def interrupt(self) -> None:
         """Wait for no further request; end a stream properly. What else is under way goes on."""
@@ -133,6 +133,9 @@ class Connection:
             if head.http_version not in (b"1.1", b"1.0"):
                 raise _Refused(HTTPStatus.BAD_REQUEST, "this is not an HTTP/1.1 request")
             headers = dict(head.headers)
+            # No browser comes to a Unix socket by itself, but somebody may forward a port to it.
+            if b"origin" in headers or _is_domain(headers.get(b"host", b"")):
+                raise _Refused(HTTPStatus.FORBIDDEN, "web pages are not served: leave out Origin; no dots in the Host")
             if b"content-length" in headers and b"transfer-encoding" in headers:
                 raise _Refused(HTTPStatus.BAD_REQUEST, "the request gives its length in two ways")
             self._bound(int(headers.get(b"content-length", b"0")))
@@ -221,6 +224,12 @@ class Connection:
             raise ClientGone from None
         finally:
             self._sending = False
+
+
+def _is_domain(host: bytes) -> bool:
+    """Whether this is a name that the DNS can have, and give this machine's address for: with a dot, and no address."""
+    name = host.partition(b":")[0].rstrip(b".")  # of an IPv6 address this leaves "["
+    return b"." in name and not name.rpartition(b".")[2].isdigit()
 
 
 def _head(status: HTTPStatus, headers: list[tuple[str, str]]) -> h11.Response:

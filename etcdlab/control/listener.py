@@ -5,7 +5,7 @@ import socket
 from pathlib import Path
 
 from etcdlab.errors import LabStateError
-from etcdlab.prepare.control_socket import is_private
+from etcdlab.ownership import is_private, make_directory
 
 
 def bind(path: str) -> socket.socket:
@@ -25,7 +25,7 @@ def bind(path: str) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         parent = place.parent
-        parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(parent)
         if not is_private(parent):
             raise PermissionError(f"{parent} is not a directory that this user can write and nobody else can enter")
         place.unlink(missing_ok=True)

@@ -5,6 +5,7 @@ import os
 import socket
 from contextlib import suppress
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 
 import trio
@@ -13,6 +14,7 @@ from etcdlab.control.api import Api
 from etcdlab.control.application import Application
 from etcdlab.control.connection import ClientGone, Connection, Limits
 from etcdlab.control.supervisor import Supervisor
+from etcdlab.ownership import is_trusted, user_of_peer
 
 log = logging.getLogger(__name__)
 DEFAULT_LIMITS = Limits()
@@ -68,8 +70,10 @@ class _Server:
         self._connections.add(connection)
         try:
             async with stream:
-                if len(self._connections) > self._limits.connections:
-                    await connection.refuse()
+                if not is_trusted(user := user_of_peer(stream)):
+                    await connection.refuse(HTTPStatus.FORBIDDEN, f"this lab is not user {user}'s")
+                elif len(self._connections) > self._limits.connections:
+                    await connection.refuse(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections are open")
                 else:
                     await connection.serve(self._application.answer)
         except* ClientGone:

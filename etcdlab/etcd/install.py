@@ -14,7 +14,8 @@ from typing import Final
 from etcdlab.errors import BinaryError
 from etcdlab.etcd import debian, release, wheel
 from etcdlab.etcd import version as versions
-from etcdlab.etcd.binaries import Binary, Origin, installed, installed_directory, probe
+from etcdlab.etcd.binaries import CACHE_REMEDY, Binary, Origin, installed, installed_directory, probe
+from etcdlab.ownership import exposure, make_directory
 
 _STAGING: Final = ".installing-"
 
@@ -105,8 +106,8 @@ def _install_from(source: Source, request: str | None, progress: Callable[[Progr
 
     with tempfile.TemporaryDirectory(dir=installed_directory(), prefix=_STAGING, ignore_cleanup_errors=True) as staging:
         work, programs = Path(staging, "work"), Path(staging, "programs")
-        work.mkdir()
-        programs.mkdir()
+        for directory in (work, programs):
+            directory.mkdir(mode=0o755)
         _FETCH[source](request, work, programs, report)
         return _publish(programs, request)
 
@@ -142,8 +143,10 @@ def _only_installer() -> Iterator[None]:
     """
     cache = installed_directory()
     try:
-        cache.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(cache / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+        make_directory(cache, mode=0o755)
+        if danger := exposure(cache):
+            raise BinaryError(f"the cache {cache} {danger}", hint=CACHE_REMEDY)
+        descriptor = os.open(cache / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise BinaryError(
             f"the cache {cache} cannot be written: {error.strerror}", hint="Set ETCDLAB_CACHE to a directory that can."

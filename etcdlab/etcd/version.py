@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from etcdlab.errors import BinaryError, UsageError
+from etcdlab.ownership import make_directory
 
 OLDEST: Final = (3, 4)
 NEWEST: Final = (3, 7)
@@ -139,7 +140,7 @@ def _recall(memory: Path) -> dict[str, _Remembered]:
 def _remember(memory: Path, known: dict[str, _Remembered]) -> None:
     """Replace the file whole. One that cannot be written costs the next caller 30 ms and is no error."""
     with contextlib.suppress(OSError):
-        memory.parent.mkdir(parents=True, exist_ok=True)
+        make_directory(memory.parent, mode=0o755)
         descriptor, temporary = tempfile.mkstemp(dir=memory.parent, prefix=f".{memory.name}.")
         with os.fdopen(descriptor, "wb") as file:
             file.write(msgspec.json.encode(known))

@@ -11,10 +11,11 @@ from typing import Final
 
 import msgspec
 
-from etcdlab import given
+from etcdlab import given, ownership
 from etcdlab.errors import CertificateError
 from etcdlab.interruption import uninterrupted
 from etcdlab.model.certificate import AuthorityPlan, CertificatePlan, PkiPlan
+from etcdlab.ownership import exposure
 from etcdlab.pki.authority import Authority, Issued, make_authority, make_keys
 from etcdlab.pki.files import AUTHORITY, all_files, certificate_file, key_file, request_file
 
@@ -71,11 +72,16 @@ def within(leaf: CertificatePlan, authority: Authority, *, at: datetime.datetime
 
 
 def make_directory(directory: Path) -> None:
-    """Make `directory`, readable by its owner alone; one that exists stays as it is. Raises CertificateError."""
+    """Make `directory`, readable by its owner alone; one that exists stays as it is.
+
+    Raises CertificateError, also for one in which others can put their own CA in the place of ours.
+    """
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        ownership.make_directory(directory)
     except OSError as error:
         raise CertificateError(f"the directory {directory} cannot be made: {error.strerror}") from None
+    if danger := exposure(directory):
+        raise CertificateError(f"the directory {directory} {danger}", hint="Choose a new one, or one of yours.")
 
 
 def write(directory: Path, stem: str, issued: Issued, *, replace: bool = False) -> None:

@@ -1,11 +1,11 @@
 """Where a lab's control socket goes: beside its plan, or where paths are short and this user is alone."""
 
 import os
-import stat
 from pathlib import Path
 from typing import Final
 
 from etcdlab.errors import LabStateError
+from etcdlab.ownership import is_private
 
 SOCKET_PATH_LIMIT: Final = 99
 """Bytes. `sun_path` holds 108 on Linux and 104 on macOS, with the final NUL; the fault network's has four more."""
@@ -41,13 +41,3 @@ def runtime_directory() -> Path:
             hint="Remove it, or set XDG_RUNTIME_DIR to a directory that is, with mode 0700.",
         )
     return directory
-
-
-def is_private(path: Path) -> bool:
-    """Whether this is a directory (no link to one) that this user owns and can use, and nobody else can enter."""
-    try:
-        status = path.lstat()
-    except OSError:
-        return False
-    owned = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
-    return owned and not status.st_mode & 0o077 and os.access(path, os.W_OK | os.X_OK)

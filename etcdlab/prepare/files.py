@@ -1,9 +1,10 @@
-"""Files that are written anew in one step: a reader, and whoever comes after a crash, finds the old one or the new."""
+"""Files that are written anew, in one step or at least through no link that somebody left in their place."""
 
 import contextlib
 import os
 import tempfile
 from pathlib import Path
+from typing import BinaryIO
 
 
 def replace_file(path: Path, content: bytes, *, durable: bool = True) -> None:
@@ -30,3 +31,9 @@ def replace_file(path: Path, content: bytes, *, durable: bool = True) -> None:
             os.fsync(directory)
         finally:
             os.close(directory)
+
+
+def create_file(path: Path, *, mode: int) -> BinaryIO:
+    """A new file in place of what is there, if anything; what a link leads to is left alone. Raises OSError."""
+    path.unlink(missing_ok=True)
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb")

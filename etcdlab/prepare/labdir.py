@@ -18,6 +18,7 @@ from typing import Final
 from etcdlab.errors import LabStateError, NotRunningError, UsageError
 from etcdlab.interruption import uninterrupted
 from etcdlab.model.plan import Plan
+from etcdlab.ownership import exposure, make_directory
 from etcdlab.prepare import planfile
 from etcdlab.prepare.control_socket import socket_path
 
@@ -120,7 +121,8 @@ class LabDirectory:
             tries += 1
             try:
                 if make:
-                    self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+                    make_directory(self.path)
+                self._require_ours()
                 return os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             except OSError as error:
                 if isinstance(error, FileNotFoundError) and not make:
@@ -138,9 +140,18 @@ class LabDirectory:
                     hint="Set ETCDLAB_HOME to a directory that can be written.",
                 ) from error
 
+    def _require_ours(self) -> None:
+        """Raises LabStateError if others can put files in the place of ours: a plan says which programs run."""
+        for place in (self.path.parent, self.path):
+            if danger := exposure(place):
+                raise LabStateError(
+                    f"{place}, where {'a lab is' if place == self.path else 'labs are'}, {danger}",
+                    hint="Set ETCDLAB_HOME to a directory of yours, or to a new one; a lab is used by who made it.",
+                )
+
     def _look_at_lock(self) -> int | None:
         try:
-            return os.open(self.lock, os.O_RDONLY | os.O_CLOEXEC)
+            return os.open(self.lock, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
@@ -227,6 +238,7 @@ class LabDirectory:
 
     def _read_plan(self) -> Plan:
         try:
+            self._require_ours()
             return planfile.read(self.plan, lab=self.name)
         except (FileNotFoundError, NotADirectoryError):
             raise no_such_lab(self.name) from None

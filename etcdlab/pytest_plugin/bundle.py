@@ -10,14 +10,16 @@ import msgspec
 from etcdlab.errors import EtcdlabError
 from etcdlab.etcd import logfile
 from etcdlab.lab import Lab
+from etcdlab.ownership import make_directory
+from etcdlab.prepare.files import create_file
 
 
 def write(directory: Path, test: str, lab: Lab, report: str) -> Path:
     """Write `DIRECTORY/TEST-LAB.tar.gz` and return its path. Raises OSError, and EtcdlabError when the lab is gone."""
-    directory.mkdir(parents=True, exist_ok=True)
+    make_directory(directory, mode=0o755)
     path = directory / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', test).strip('-')[-100:]}-{lab.name}.tar.gz"
     plan = lab.plan
-    with tarfile.open(path, "w:gz") as archive:
+    with create_file(path, mode=0o644) as packed, tarfile.open(fileobj=packed, mode="w:gz") as archive:
         for file in (lab.directory.topology, lab.directory.plan, lab.directory.daemon_log):
             _add(archive, file, f"{lab.name}/{file.name}")
         _add_parts(archive, lab.directory.events, f"{lab.name}/{lab.directory.events.name}")

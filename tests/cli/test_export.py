@@ -101,6 +101,17 @@ def test_missing_certificates_leave_nothing_behind(home, tmp_path):
     assert not output.exists()
 
 
+@pytest.mark.parametrize("exposed", [".", "etc/kubernetes"])
+def test_no_key_goes_where_others_can_put_theirs(secure, tmp_path, exposed):
+    output = tmp_path / "bundle"
+    (output / exposed).mkdir(parents=True)
+    (output / exposed).chmod(0o777)
+    result = run("kubernetes", "--output", str(output))
+    assert result.exit_code == 2
+    assert "can be written by everybody" in result.stderr
+    assert not [path for path in output.rglob("*") if path.is_file()]
+
+
 def test_an_unwritable_output_is_a_message(secure, tmp_path):
     (tmp_path / "etc").write_text("a file in the way")
     result = run("kubernetes", "--output", str(tmp_path))

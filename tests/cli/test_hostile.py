@@ -275,3 +275,22 @@ def test_a_data_directory_that_cannot_be_made_is_told_and_nothing_is_left(home, 
     answer = subprocess.run([PROGRAM, "up", topology], capture_output=True, text=True, timeout=60, check=False)
     assert "of member n2 cannot be made: " in answer.stderr
     assert answer.returncode == ExitStatus.FAILED
+
+
+@pytest.mark.etcd
+def test_no_member_has_its_data_where_others_can_put_theirs(home, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data").chmod(0o777)
+    topology = tmp_path / "lab.toml"
+    topology.write_text('[[node]]\nname = "n1"\ndata_dir = "data"\n')
+    answer = subprocess.run([PROGRAM, "up", topology], capture_output=True, text=True, timeout=60, check=False)
+    assert "of member n1 can be written by everybody" in answer.stderr
+    assert answer.returncode == ExitStatus.FAILED
+
+
+def test_init_writes_through_no_link(tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "etcdlab.toml").symlink_to("mine")
+    run("init", str(tmp_path / "etcdlab.toml"), status=2)
+    run("init", "--force", str(tmp_path / "etcdlab.toml"), status=2)
+    assert (tmp_path / "mine").read_text() == "mine"

@@ -5,7 +5,9 @@ Whatever goes wrong, nothing half-installed is left.
 
 import hashlib
 import io
+import os
 import socket
+import stat
 import subprocess
 import sys
 import tarfile
@@ -309,6 +311,36 @@ def test_a_cache_that_cannot_be_made_is_told(tmp_path: Path, monkeypatch: pytest
     assert "ETCDLAB_CACHE" in caught.value.hint
 
 
+def test_nothing_is_installed_where_others_can_put_theirs(releases: Releases, cache: Path) -> None:
+    (cache / "etcd").mkdir(parents=True)
+    (cache / "etcd").chmod(0o777)
+    with pytest.raises(BinaryError, match="can be written by everybody"):
+        install(VERSION, progress=ignore)
+    assert releases.requests == []
+
+
+def test_the_lock_is_made_through_no_link(releases: Releases, cache: Path, tmp_path: Path) -> None:
+    (cache / "etcd").mkdir(parents=True)
+    (cache / "etcd" / ".lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(BinaryError, match="cannot be written"):
+        install(VERSION, progress=ignore)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+def test_what_is_installed_can_be_written_by_nobody_else_whatever_the_umask(
+    releases: Releases, cache: Path, umask: int
+) -> None:
+    releases.offer(good())
+    before = os.umask(umask)
+    try:
+        binary = install(VERSION, source=Source.RELEASE, progress=ignore)
+    finally:
+        os.umask(before)
+    places = [cache, cache / "etcd", Path(binary.etcd).parent, Path(binary.etcd)]
+    assert {stat.S_IMODE(place.stat().st_mode) for place in places} == {0o755 & ~umask}
+
+
 def test_remove_takes_one_version_and_no_other(cache: Path) -> None:
     for version in ("3.5.16", "3.4.23"):
         write_program(cache / "etcd" / version / "etcd", version)
@@ -450,7 +482,7 @@ class TestSuites:
     def test_a_machine_without_a_mirror_is_told_so(
         self, cache: Path, machine: Callable[..., list[tuple[str, str]]], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("shutil.which", lambda name: name)
+        monkeypatch.setattr("shutil.which", lambda name, path: name)
         machine([], ID="debian", VERSION_CODENAME="trixie")
         with pytest.raises(BinaryError, match="name no mirror"):
             install(None, source=Source.DEBIAN, progress=ignore)

@@ -146,3 +146,10 @@ def test_an_existing_ca_that_is_of_no_use_leaves_no_directory(tmp_path):
     with pytest.raises(CertificateError, match="no readable PEM private key"):
         store.create(existing_plan(tmp_path / "ours", theirs))
     assert not (tmp_path / "ours").exists()
+
+
+def test_no_keys_where_others_can_put_theirs(tmp_path):
+    tmp_path.chmod(0o777)
+    with pytest.raises(CertificateError, match="can be written by everybody"):
+        store.create(default_plan(tmp_path))
+    assert list(tmp_path.iterdir()) == []

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from etcdlab.prepare.files import replace_file
+from etcdlab.prepare.files import create_file, replace_file
 
 
 def mode(path: Path) -> int:
@@ -75,3 +75,19 @@ def test_what_is_to_last_is_on_the_disk_with_its_name(tmp_path: Path, monkeypatc
     assert synced == [(False, False), (True, True)]
     replace_file(path, b"content", durable=False)
     assert len(synced) == 2
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+def test_a_new_file_takes_the_place_of_a_link_and_not_of_what_it_leads_to(tmp_path: Path, umask: int) -> None:
+    (tmp_path / "mine").write_bytes(b"mine")
+    (tmp_path / "link").symlink_to("mine")
+    before = os.umask(umask)
+    try:
+        with create_file(tmp_path / "link", mode=0o644) as file:
+            file.write(b"new")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "mine").read_bytes() == b"mine"
+    assert not (tmp_path / "link").is_symlink()
+    assert (tmp_path / "link").read_bytes() == b"new"
+    assert mode(tmp_path / "link") == 0o644 & ~umask

@@ -359,3 +359,56 @@ def test_of_several_labs_the_running_one_is_meant(tmp_path: Path) -> None:
     os.close(three)
     assert choose(None).name == "two"
     os.close(two)
+
+
+# Places that others can write
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+def test_a_lab_and_what_is_above_it_are_private_whatever_the_umask(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, umask: int
+) -> None:
+    monkeypatch.setenv("ETCDLAB_HOME", str(tmp_path / "state" / "etcdlab"))
+    before = os.umask(umask)
+    try:
+        os.close(acquired(LabDirectory.named("demo")))
+    finally:
+        os.umask(before)
+    made = [tmp_path / "state", home(), home() / "demo"]
+    assert [stat.S_IMODE(path.stat().st_mode) for path in made] == [0o700] * 3
+    assert stat.S_IMODE((home() / "demo" / "lab.lock").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("exposed", ["", "demo"])
+def test_a_lab_is_neither_made_nor_used_where_others_can_put_theirs(tmp_path: Path, exposed: str) -> None:
+    make_plan(tmp_path)
+    (tmp_path / exposed).chmod(0o777)
+    lab = LabDirectory(tmp_path / "demo")
+    for use in (lab.acquire, lab.load_plan, lab.was_moved):
+        with pytest.raises(LabStateError, match="can be written by everybody") as refused:
+            use()
+        assert "ETCDLAB_HOME" in refused.value.hint
+    assert not lab.lock.exists()
+
+
+def test_a_lab_of_another_user_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_plan(tmp_path)
+    monkeypatch.setattr("etcdlab.ownership.is_trusted", lambda _: False)
+    lab = LabDirectory(tmp_path / "demo")
+    for use in (lab.acquire, lab.load_plan):
+        with pytest.raises(LabStateError, match=f"belongs to user {os.geteuid()}"):
+            use()
+
+
+def test_labs_may_be_in_a_directory_as_tmp(tmp_path: Path) -> None:
+    make_plan(tmp_path)
+    tmp_path.chmod(0o1777)
+    lab = LabDirectory(tmp_path / "demo")
+    os.close(acquired(lab))
+    assert lab.load_plan().lab == "demo"
+
+
+def test_a_lock_that_is_a_pipe_is_not_waited_for(directory: LabDirectory) -> None:
+    directory.path.mkdir()
+    os.mkfifo(directory.lock)
+    assert not directory.is_running()
