@@ -5,6 +5,7 @@ A new etcd minor is a row in the tables here. Sources: CHANGELOG-3.4 to 3.7, upg
 
 from collections.abc import Mapping
 from typing import Final
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -110,6 +111,8 @@ def argv(binary: str, member: MemberFlags, version: str) -> tuple[str, ...]:
         flags["logger"] = "zap"  # 3.4 still defaults to capnslog; later versions only have zap
     if member.tls:
         flags |= _tls(member.tls, parsed)
+    else:
+        flags |= _no_web_pages(member)
     if member.heartbeat_ms:
         flags["heartbeat-interval"] = member.heartbeat_ms
     if member.election_ms:
@@ -170,6 +173,14 @@ def _tls(tls: TlsFlags, version: Version) -> dict[str, str | int | bool]:
             )
         flags["tls-min-version"] = f"TLS{tls.min_version}"
     return flags
+
+
+def _no_web_pages(member: MemberFlags) -> dict[str, str | int | bool]:
+    """A page of any web site may send requests to loopback. By etcd's defaults it may read the answers too (CORS), or
+    have a name of its own mean this machine (DNS rebinding). Where there is TLS, a page lacks the certificate.
+    """
+    hosts = dict.fromkeys(("localhost", "127.0.0.1", urlsplit(member.advertise_client_url).hostname or ""))
+    return {"cors": member.advertise_client_url, "host-whitelist": ",".join(filter(None, hosts))}
 
 
 def _value(value: str | int | bool) -> str:

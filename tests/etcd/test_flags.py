@@ -63,6 +63,7 @@ TLS_ARGV = (
     "--peer-trusted-ca-file=/pki/ca.pem",
     "--peer-client-cert-auth=true",
 )
+NO_WEB_PAGES = ("--cors=https://localhost:20001", "--host-whitelist=localhost,127.0.0.1")
 FAST_ARGV = ("--heartbeat-interval=10", "--election-timeout=100")
 
 REMOVED_IN_3_6 = {"enable-v2", "proxy", "proxy-failure-wait", "proxy-refresh-interval", "debug", "log-package-levels"}
@@ -90,7 +91,7 @@ def names(arguments: tuple[str, ...]) -> list[str]:
 def test_the_whole_command_line(version: str) -> None:
     logger = ("--logger=zap",) if version == "3.4.23" else ()
     assert line(version) == PLAIN_ARGV + logger + TLS_ARGV
-    assert line(version, tls=None) == PLAIN_ARGV + logger
+    assert line(version, tls=None) == PLAIN_ARGV + logger + NO_WEB_PAGES
 
 
 @pytest.mark.parametrize("version", VERSIONS)
