@@ -26,7 +26,8 @@ class Interpreter:
         channel, its_end = socket.socketpair()
         with its_end:
             process = subprocess.Popen(
-                [sys.executable, "-m", "etcdlab.daemon"],
+                # Without -P it would import from its directory too, where a container may have somebody's project.
+                [sys.executable, "-P", "-m", "etcdlab.daemon"],
                 stdin=its_end.fileno(),
                 stdout=subprocess.PIPE,
                 cwd="/",

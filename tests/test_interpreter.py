@@ -35,7 +35,7 @@ def spares(home) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter(["cmdline", "environ"]):
         argv, environment = process.info["cmdline"] or [], process.info["environ"] or {}
-        if argv[1:] == ["-m", "etcdlab.daemon"] and environment.get("ETCDLAB_HOME") == str(home):
+        if argv[1:] == ["-P", "-m", "etcdlab.daemon"] and environment.get("ETCDLAB_HOME") == str(home):
             found.append(process)
     return found
 

@@ -11,11 +11,16 @@ import msgspec
 
 from etcdlab.errors import BinaryError
 from etcdlab.etcd import version as versions
+from etcdlab.etcd.search import on_path
+from etcdlab.ownership import exposure
 
 REMEDIES = (
     "Install one for etcdlab alone with `etcdlab etcd install`, name one with `path` under [etcd] "
     "or `etcdlab up --etcd PATH`, or put one on PATH."
 )
+
+
+CACHE_REMEDY = "Set ETCDLAB_CACHE to a directory of yours, or to a new one."
 
 
 class Origin(enum.Enum):
@@ -101,6 +106,10 @@ def probe(etcd: Path, origin: Origin) -> Binary:
         raise BinaryError(f"{etcd} is not a file", hint=REMEDIES)
     if not os.access(etcd, os.X_OK):
         raise BinaryError(f"{etcd} is not executable", hint=f"`chmod +x {etcd}` makes it so.")
+    if origin is Origin.CACHE:
+        for place in (etcd.parent, etcd.parent.parent):
+            if danger := exposure(place):
+                raise BinaryError(f"{place}, in the cache, {danger}", hint=CACHE_REMEDY)
     try:
         version = versions.of_binary(etcd, memory=cache_directory() / "versions.json")
     except BinaryError as error:
@@ -122,8 +131,8 @@ def candidates(request: str | None = None) -> Iterator[tuple[Path, Origin]]:
     for version in installed():
         if versions.matches(version, request):
             yield installed_directory() / version / "etcd", Origin.CACHE
-    if on_path := shutil.which("etcd"):
-        yield Path(on_path).absolute(), Origin.PATH
+    if etcd := on_path("etcd"):
+        yield etcd, Origin.PATH
 
 
 def _at_path(path: str, request: str | None) -> Binary:
@@ -141,14 +150,14 @@ def _tool(name: str, etcd: Path, origin: Origin) -> str | None:
     if os.access(beside, os.X_OK):
         return str(beside)
     # A tool of another version misreads etcd's files, so that PATH is only asked for what it goes with.
-    on_path = shutil.which(name) if origin is Origin.PATH else None
-    return str(Path(on_path).absolute()) if on_path else None
+    elsewhere = on_path(name) if origin is Origin.PATH else None
+    return str(elsewhere) if elsewhere else None
 
 
 def _nothing_usable(request: str | None, refused: list[str]) -> BinaryError:
     have = ", ".join(installed()) or "nothing"
     looked = [f"the cache {installed_directory()} has {have}", *refused]
-    if shutil.which("etcd") is None:
-        looked.append("there is no etcd on PATH")
+    if on_path("etcd") is None:
+        looked.append("there is no etcd on PATH" + (", as far as it is absolute" if shutil.which("etcd") else ""))
     wanted = "etcd" if request is None else f"etcd {request}"
     return BinaryError(f"no usable {wanted} was found:\n" + "\n".join(f"  - {line}" for line in looked), hint=REMEDIES)

@@ -19,6 +19,7 @@ from typing import Final
 from etcdlab.errors import BinaryError
 from etcdlab.etcd import version as versions
 from etcdlab.etcd.archive import extract_tar
+from etcdlab.etcd.search import absolute_path, on_path
 
 PACKAGES: Final = ("etcd-server", "etcd-client")
 KEYRINGS: Final = Path("/usr/share/keyrings")
@@ -68,7 +69,7 @@ def fetch(request: str | None, work: Path, into: Path, report: Report) -> None:
 
 def missing_tools() -> list[str]:
     """Which of apt's tools the machine does not have: all of them where it is no Debian or Ubuntu."""
-    return [tool for tool in _TOOLS if shutil.which(tool) is None]
+    return [tool for tool in _TOOLS if on_path(tool) is None]
 
 
 def suites(*, own_only: bool) -> list[Suite]:
@@ -127,7 +128,7 @@ class Apt:
     def __init__(self, suite: Suite, directory: Path) -> None:
         self._suite = suite
         self._directory = directory
-        self._environment = os.environ | {"APT_CONFIG": str(directory / "apt.conf"), "LC_ALL": "C"}
+        self._environment = _environment() | {"APT_CONFIG": str(directory / "apt.conf"), "LC_ALL": "C"}
         for name in ("lists/partial", "cache/archives/partial", "packages"):
             (directory / name).mkdir(parents=True)
         (directory / "status").touch()
@@ -150,7 +151,9 @@ class Apt:
         """Download the packages and unpack their programs."""
         self._get(("download", *PACKAGES), f"download {' and '.join(PACKAGES)} of {self._suite.name}", report)
         for package in sorted((self._directory / "packages").glob("*.deb")):
-            with subprocess.Popen(("dpkg-deb", "--fsys-tarfile", package), stdout=subprocess.PIPE) as process:
+            with subprocess.Popen(
+                ("dpkg-deb", "--fsys-tarfile", package), env=self._environment, stdout=subprocess.PIPE
+            ) as process:
                 assert process.stdout is not None
                 extract_tar(process.stdout, "./usr/bin", into)
                 process.stdout.read()  # what tar does not need to the end: dpkg-deb would die of a closed pipe
@@ -223,10 +226,20 @@ class Apt:
         return f"Types: deb\nURIs: {suite.mirror}\nSuites: {suite.name}\nComponents: {suite.component}\n{signed}"
 
 
+def _environment() -> dict[str, str]:
+    return os.environ | {"PATH": absolute_path()}
+
+
 def _run(*command: str, environment: dict[str, str] | None = None) -> str:
     try:
         answer = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=_TIMEOUT_S, check=False, env=environment
+            command,
+            env=environment or _environment(),
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_TIMEOUT_S,
+            check=False,
         )
     except subprocess.TimeoutExpired as error:
         raise BinaryError(f"{command[0]} took longer than {_TIMEOUT_S:g} s") from error

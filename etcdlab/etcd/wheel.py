@@ -28,7 +28,7 @@ def _pip(*arguments: str) -> None:
     settings = ("--quiet", "--no-input", "--disable-pip-version-check", "--timeout", "15", "--retries", "1")
     try:
         answer = subprocess.run(
-            (sys.executable, "-m", "pip", *arguments, *settings),
+            (sys.executable, "-P", "-m", "pip", *arguments, *settings),
             capture_output=True,
             text=True,
             errors="replace",

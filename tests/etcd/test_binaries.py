@@ -236,3 +236,29 @@ def test_the_machines_own_etcd_is_understood(monkeypatch: pytest.MonkeyPatch, tm
     binary = find(path=None, version=None)
     assert binary.origin is Origin.PATH
     assert find(path=None, version=binary.version) == binary
+
+
+@pytest.mark.parametrize("exposed", ["etcd", "etcd/3.5.16"])
+def test_a_cache_in_which_others_can_put_theirs_is_not_used(cache: Path, on_path: Path, exposed: str) -> None:
+    in_cache(cache, "3.5.16")
+    (cache / exposed).chmod(0o777)
+    with pytest.raises(BinaryError, match=f"{exposed}, in the cache, can be written by everybody"):
+        find(path=None, version=None)
+    etcd = write_program(on_path / "etcd", "3.5.9")
+    assert find(path=None, version=None).etcd == str(etcd)
+
+
+@pytest.mark.parametrize("relative", ["", ".", "./", "here", "../here"])
+def test_paths_that_are_not_absolute_are_not_looked_at(
+    cache: Path, on_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, relative: str
+) -> None:
+    here = tmp_path / "here"
+    for program in ("etcd", "etcdctl", "here/etcd"):
+        write_program(here / program, "3.5.1")
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("PATH", f"{relative}:{on_path}:{relative}")
+    with pytest.raises(BinaryError, match=r"there is no etcd on PATH, as far as it is absolute"):
+        find(path=None, version=None)
+    etcd = write_program(on_path / "etcd", "3.5.9")
+    assert find(path=None, version=None).etcd == str(etcd)
+    assert find(path=None, version=None).etcdctl is None
