@@ -8,12 +8,13 @@ from urllib.parse import quote
 
 import pytest
 import trio
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from etcdlab.control.api import Api
 from etcdlab.control.connection import Limits
 from tests.control.fake import STATUS, Answer, FakeSupervisor, request, served
+from tests.examples import examples
 
 PATHS = [operation.path for operation in Api(FakeSupervisor()).operations]
 METHODS = ["GET", "POST", "HEAD", "PUT", "OPTIONS", "TRACE", "CONNECT", "BREW"]
@@ -92,19 +93,19 @@ def check(received):
             assert answer.error.message
 
 
-@settings(deadline=None, max_examples=40)
+@examples(40)
 @given(garbage)
 def test_bytes(complaints, sent):
     check(throw(complaints, sent))
 
 
-@settings(deadline=None, max_examples=40)
+@examples(40)
 @given(st.sampled_from(METHODS), paths, headers, st.binary(max_size=50))
 def test_requests(complaints, method, path, head, body):
     check(throw(complaints, request(method, path, body, headers=head)))
 
 
-@settings(deadline=None, max_examples=40)
+@examples(40)
 @given(st.sampled_from(PATHS), near_bodies | json_values)
 def test_bodies(complaints, path, value):
     received = throw(complaints, request("POST", path, json.dumps(value).encode()), eof=False)
@@ -112,7 +113,7 @@ def test_bodies(complaints, path, value):
     assert received
 
 
-@settings(deadline=None, max_examples=40)
+@examples(40)
 @given(st.sampled_from(PATHS), st.text(max_size=30))
 def test_queries(complaints, path, query):
     received = throw(complaints, request("GET", f"{path}?{quote(query, safe='=&')}"), eof=False)

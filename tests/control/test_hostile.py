@@ -1,14 +1,19 @@
-"""Requests made from the API's own description, right and wrong; and clients that keep to no manners of HTTP."""
+"""Requests made from the API's own description, right and wrong; clients, and servers, that keep to no manners."""
 
 import json
 import re
 import resource
+import socket
 import tempfile
+import threading
 from contextlib import AsyncExitStack, suppress
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import urlencode
 
 import jsonschema
+import msgspec
 import pytest
 import trio
 import trio.testing
@@ -16,10 +21,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etcdlab.control.api import Api
+from etcdlab.control.client import Client
 from etcdlab.control.connection import Limits
 from etcdlab.control.openapi import document
+from etcdlab.errors import EtcdlabError
 from tests import hostile
-from tests.control.fake import NAMES, STATUS, Answer, FakeSupervisor, request, served
+from tests.control.fake import NAMES, PLAN, STATUS, Answer, FakeSupervisor, event, request, served
 from tests.examples import examples
 
 DOCUMENT = document(Api(FakeSupervisor()).operations)
@@ -91,6 +98,53 @@ def test_what_the_document_describes_is_answered_as_it_describes(sent):
 
     with tempfile.TemporaryDirectory() as directory:
         trio.run(main)
+
+
+@st.composite
+def pieces(draw):
+    """What a client sends, in pieces: requests one after the other, some spoiled, the last perhaps not whole."""
+    sent = bytearray(b"".join(content for _, _, content in draw(st.lists(requests(), min_size=1, max_size=3))))
+    for _ in range(draw(st.integers(0, 3))):
+        place = draw(st.integers(0, len(sent) - 1))
+        sent[place : place + draw(st.integers(0, 2))] = draw(st.binary(max_size=3))
+    cuts = sorted(draw(st.lists(st.integers(0, len(sent)), max_size=4)))
+    return [bytes(sent[begin:end]) for begin, end in pairwise([0, *cuts, draw(st.sampled_from(cuts or [len(sent)]))])]
+
+
+async def send(lab, pieces, *, leaves):
+    """Send, and read what comes; or leave without."""
+    async with await trio.open_unix_socket(lab.path) as stream:
+        with suppress(trio.BrokenResourceError):
+            for piece in pieces:
+                await stream.send_all(piece)
+                await trio.lowlevel.checkpoint()
+            if leaves:
+                return
+            await stream.send_eof()
+        received = b""
+        with suppress(trio.BrokenResourceError):
+            async for chunk in stream:
+                received += chunk
+    assert all(int(status) < 500 or status == b"501" for status in re.findall(rb"HTTP/1\.1 (\d+) ", received))
+
+
+@examples(40)
+@given(st.lists(st.tuples(pieces(), st.booleans()), min_size=1, max_size=5))
+def test_clients_at_once_that_send_anything_in_any_pieces(caplog, clients):
+    async def main():
+        async with served(Path(directory), Limits()) as lab:
+            async with trio.open_nursery() as nursery:
+                for sent, leaves in clients:
+                    nursery.start_soon(partial(send, lab, sent, leaves=leaves))
+            await lab.wait_no_connection()
+            assert await lab.run(lab.client.status) == STATUS
+            acts = [call for call in lab.supervisor.calls if len(call) > 1 and call[0] != "shutdown"]
+            named = {name for _, names, *_ in acts for name in names}
+            assert named <= set(NAMES)
+
+    with tempfile.TemporaryDirectory() as directory:
+        trio.run(main)
+    assert not caplog.records
 
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -223,3 +277,56 @@ async def test_a_request_that_is_cut_by_the_clients_eof(lab, cut):
     assert not received or Answer.parse(received).status == 400
     assert lab.supervisor.calls == []
     await lab.wait_no_connection()
+
+
+ANSWERS = [
+    msgspec.json.encode(STATUS),
+    msgspec.json.encode(PLAN),
+    msgspec.json.encode(event(1)) + b"\n",
+    b'{"version":1,"error":{"code":"topology","message":"m","hint":"h"}}',
+]
+heads = st.sampled_from(
+    [b"200 OK", b"202 Accepted", b"400 Bad", b"500 \xff", b"100 Continue", b"999", b"-1 x", b"", b"x"]
+)
+lengths = st.sampled_from([
+    b"", b"content-length: %d\r\n", b"content-length: -1\r\n", b"content-length: 99999999\r\n",
+    b"content-length: x\r\n", b"transfer-encoding: chunked\r\n", b"connection: close\r\n", b"x: y\r\n" * 200,
+    b"x" * 70_000,
+])  # fmt: skip
+
+
+@st.composite
+def answers(draw):
+    """What comes back: near an answer of the API, or nowhere near."""
+    body = bytearray(draw(st.sampled_from(ANSWERS) | st.binary(max_size=40)))
+    for _ in range(draw(st.integers(0, 2))):
+        place = draw(st.integers(0, len(body)))
+        body[place : place + draw(st.integers(0, 3))] = draw(st.binary(max_size=3))
+    length = draw(lengths)
+    head = b"HTTP/1.1 %s\r\n%s\r\n" % (draw(heads), length % len(body) if b"%d" in length else length)
+    return draw(st.sampled_from([head + body, bytes(body), head[: draw(st.integers(0, len(head)))]]))
+
+
+@examples(100)
+@given(answers(), st.sampled_from(["status", "plan", "reset", "shutdown", "events", "logs"]))
+def test_whatever_answers_it_is_understood_or_an_error_for_people(answer, verb):
+    with tempfile.TemporaryDirectory() as directory, socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"{directory}/s")
+        listener.listen()
+        client = Client(f"{directory}/s", timeout_s=20)
+
+        def serve():
+            accepted, _ = listener.accept()
+            with accepted, suppress(ConnectionError):
+                accepted.sendall(answer)
+                accepted.shutdown(socket.SHUT_WR)
+                while accepted.recv(4096):
+                    pass
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with suppress(EtcdlabError):
+            told = getattr(client, verb)()
+            if verb in ("events", "logs"):
+                list(told)
+        thread.join()
