@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from etcdlab.model.topology import Profile
-from torturing import kills, report, signals
+from torturing import hostile, kills, report, signals
 from torturing.attack import Attack, sequence
 from torturing.field import Field
 from torturing.siege import Siege
@@ -26,6 +26,7 @@ from torturing.tally import Tally
 GROUPS: Final[Mapping[str, tuple[Attack, ...]]] = {
     "kills": kills.ATTACKS,
     "signals": signals.ATTACKS,
+    "hostile": hostile.ATTACKS,
 }
 MINUTES: Final = 30.0
 

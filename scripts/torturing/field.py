@@ -91,6 +91,10 @@ class Field:
                 return identify(process.pid)
         return None
 
+    def has_daemon(self) -> bool:
+        """Whether the daemon that took the lab up still runs."""
+        return self._daemon is not None and is_alive(self._daemon)
+
     # What an attack can do
 
     def kill_daemon(self) -> None:

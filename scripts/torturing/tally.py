@@ -17,6 +17,7 @@ class Loss(enum.Enum):
     RECOVERY = "labs that did not come up again"
     SERVICE = "times that nothing was served"
     STATUS = "statuses that were not true"
+    DAEMON = "daemons that ended by themselves"
     WORD = "verbs that ended badly"
     LINE = "torn lines of the journal"
     ORDER = "numbers of the journal out of order"

@@ -18,7 +18,7 @@ def test_ten_daemons_killed_in_a_row_cost_nothing(tmp_path: Path) -> None:
     result = tmp_path / "torture.json"
     scripts = Path(__file__).parents[2] / "scripts"
     done = subprocess.run(
-        [sys.executable, "-m", "torturing", "--seed", str(SEED), "--kills", str(KILLS), "--json", str(result)],
+        [sys.executable, "-m", "torturing", "kills", "--seed", str(SEED), "--kills", str(KILLS), "--json", str(result)],
         env={**os.environ, "PYTHONPATH": str(scripts)},
         capture_output=True,
         text=True,
