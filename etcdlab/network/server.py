@@ -9,6 +9,7 @@ import trio
 
 from etcdlab.network.network import Network
 from etcdlab.network.wire import End, Heal, Inject, Order, Restore, State
+from etcdlab.ownership import is_trusted, user_of_peer
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +24,8 @@ async def serve(listener: socket.socket, network: Network, ended: trio.Event) ->
 
     async def handle(stream: trio.SocketStream) -> None:
         async with stream:
+            if not is_trusted(user_of_peer(stream.socket)):
+                return
             try:
                 await _Session(stream, network, ended).run()
             except* (trio.BrokenResourceError, OSError):

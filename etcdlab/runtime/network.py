@@ -16,6 +16,7 @@ from etcdlab.model.event import EventKind
 from etcdlab.model.link import AnyFault, Link, LinkFault, in_words, kind_of
 from etcdlab.model.plan import Plan
 from etcdlab.network.wire import End, Heal, Inject, Order, Restore, State
+from etcdlab.ownership import is_trusted, user_of_peer
 from etcdlab.prepare.labdir import LabDirectory
 from etcdlab.prepare.title import NETWORK_MODULE
 from etcdlab.runtime.journal import Journal
@@ -120,14 +121,18 @@ class FaultNetwork:
 
     async def _find(self) -> trio.SocketStream | None:
         try:
-            return await trio.open_unix_socket(self._plan.network_socket)
+            stream = await trio.open_unix_socket(self._plan.network_socket)
         except (OSError, RuntimeError):
             return None
+        if is_trusted(user_of_peer(stream.socket)):
+            return stream
+        await stream.aclose()
+        return None
 
     async def _spawn(self) -> trio.Process:
         """Start the process. Raises BootError if it does not carry connections in time."""
         process = await trio.lowlevel.open_process(
-            [sys.executable, "-m", NETWORK_MODULE, str(self._directory.path)],
+            [sys.executable, "-P", "-m", NETWORK_MODULE, str(self._directory.path)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             cwd="/",
