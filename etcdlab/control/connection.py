@@ -29,7 +29,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     body; `send_s` how long a client may leave an answer unread; `grace_s` what is under way at shutdown.
     """
 
-    connections: int = 64
+    connections: int = 128
     head_bytes: int = 16 * 1024
     body_bytes: int = 64 * 1024
     head_s: float = 5.0

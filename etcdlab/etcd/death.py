@@ -4,6 +4,7 @@ Intent comes before the exit code, and the log's words before either: a removed 
 every failure to start exits 1 with the same message, so that only the `error` field beside it tells them apart.
 """
 
+import errno
 import re
 import signal
 from collections.abc import Sequence
@@ -117,6 +118,9 @@ _NAMELESS: Final = frozenset({"discovery failed", "failed to start etcd", "serve
 _LONGEST: Final = 2000
 """Characters of a line that are looked at, and told: some rules take a time that is quadratic in them."""
 
+_PASSING: Final = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
+"""Errors of the system that pass: too many open files or processes, no memory."""
+
 _PORT: Final = re.compile(r"listen tcp\d? \S*:(?P<port>\d+): bind")
 
 
@@ -159,6 +163,14 @@ def foreign_data(lines: Sequence[bytes], *, node: str = "NODE") -> Explanation |
     )
 
 
+def not_started(binary: str, error: OSError, *, node: str = "NODE") -> Explanation:
+    """Explain that a member could not be started: for want of its binary, of a place to run in, or of resources."""
+    place = str(error.filename or binary)
+    if error.errno in _PASSING:
+        return _recoverable(ExitReason.OUT_OF_RESOURCES, f"cannot run {binary}: {error.strerror}", node)
+    return (binary_missing if place == binary else place_unusable)(place, error, node=node)
+
+
 def binary_missing(path: str | Path, error: OSError, *, node: str = "NODE") -> Explanation:
     """Explain that `path` could not be executed."""
     return Explanation(
@@ -170,6 +182,10 @@ def binary_missing(path: str | Path, error: OSError, *, node: str = "NODE") -> E
 
 def place_unusable(place: str, error: OSError, *, node: str = "NODE") -> Explanation:
     """Explain that a member could not be started in its directory, or with its log."""
+    if error.errno == errno.ENOSPC:
+        explanation = _by_rule("no space left on device", node)
+        assert explanation is not None
+        return msgspec.structs.replace(explanation, detail=f"cannot run in {place}: {error.strerror}")
     is_gone = isinstance(error, FileNotFoundError)
     remedy = f"Put the directory back, {_AGAIN}; or {_AFRESH}." if is_gone else f"Make it writable, {_AGAIN}."
     return Explanation(

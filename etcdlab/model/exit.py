@@ -23,6 +23,7 @@ class ExitReason(enum.Enum):
     BINARY_MISSING = "binary-missing"
     VERSION_TOO_OLD = "version-too-old"
     DISK_FULL = "disk-full"
+    OUT_OF_RESOURCES = "out-of-resources"
     UNKNOWN = "unknown"
 
     @property
@@ -32,7 +33,14 @@ class ExitReason(enum.Enum):
 
 
 _RECOVERABLE = frozenset(
-    {ExitReason.REQUESTED, ExitReason.CLEAN, ExitReason.SIGNALLED, ExitReason.CRASHED, ExitReason.UNKNOWN}
+    {
+        ExitReason.REQUESTED,
+        ExitReason.CLEAN,
+        ExitReason.SIGNALLED,
+        ExitReason.CRASHED,
+        ExitReason.OUT_OF_RESOURCES,
+        ExitReason.UNKNOWN,
+    }
 )
 
 

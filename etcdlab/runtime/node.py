@@ -222,9 +222,7 @@ class Node:
         try:
             process = await self._process(adopted)
         except OSError as error:
-            place = str(error.filename or self.plan.argv[0])
-            why = death.binary_missing if place == self.plan.argv[0] else death.place_unusable
-            explanation = why(place, error, node=self.name)
+            explanation = death.not_started(self.plan.argv[0], error, node=self.name)
             return Exit(
                 code=None,
                 reason=explanation.reason,

@@ -123,13 +123,25 @@ class _Watched:
         while True:
             await self.news.wait()
             self.news = trio.Event()
-            while lines := self._tail.new_lines():
+            while lines := await self._read():
                 on_lines(lines)
                 if self._tail.newest_size > self._size:
                     await self._rotate()
                 if not self._tail.is_behind:
                     break  # each line wakes us by itself: to make sure would double what a boot's lines cost
                 await trio.lowlevel.checkpoint()
+
+    async def _read(self) -> list[bytes]:
+        """New lines; tried again while they cannot be read, most likely since this process may open no more files."""
+        is_told = False
+        while True:
+            try:
+                return self._tail.new_lines()
+            except OSError as error:
+                if not is_told:
+                    logger.warning("%s cannot be read, and is tried again: %s", self._tail.path, error)
+                is_told = True
+                await trio.sleep(POLL_S)
 
     async def _rotate(self) -> None:
         if trio.current_time() < self._rotate_at:

@@ -157,7 +157,7 @@ class Soak:
                         act(daemon, now)
                 self._read_journal()
                 time.sleep(POLL_S)
-            self._wait(lambda: all(node.healthy for node in field.lab.status().nodes), "all members are healthy")
+            self._wait(lambda: self._are_ready(*field.names), "all members are healthy")
         self._settle(daemon, at_rest)
         self._judge()
 
@@ -196,7 +196,7 @@ class Soak:
             self.kills += 1
             exits = self.exits
             self._wait(lambda: self.exits > exits, f"the end of {name}, killed as {identity.pid}, was told")
-            self._wait(lambda: self._is_ready(name), f"{name} is ready after a SIGKILL")
+            self._wait(lambda: self._are_ready(name), f"{name} is ready after a SIGKILL")
             assert not is_alive(identity)
 
     def _restart(self, _daemon: psutil.Process, _now: float) -> None:
@@ -207,8 +207,12 @@ class Soak:
         except EtcdlabError as error:
             self._tally.lost(Loss.WORD, f"restart of {name}: {type(error).__name__}: {error}")
 
-    def _is_ready(self, name: str) -> bool:
-        return next(node for node in self._field.lab.status().nodes if node.name == name).healthy
+    def _are_ready(self, *names: str) -> bool:
+        try:
+            return all(node.healthy for node in self._field.lab.status().nodes if node.name in names)
+        except EtcdlabError as error:
+            self._tally.lost(Loss.STATUS, f"{type(error).__name__}: {error}")
+            return False
 
     def _wait(self, accept: Callable[[], bool], what: str) -> None:
         deadline = time.monotonic() + RETURN_S

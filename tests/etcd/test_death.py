@@ -1,6 +1,7 @@
 """Why members die: each death provoked on a real etcd where that is quick, else told by lines that etcd printed."""
 
 import contextlib
+import errno
 import os
 import queue
 import shutil
@@ -17,7 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from etcdlab.etcd.death import LINES_WANTED, Explanation, binary_missing, foreign_data, place_unusable, why
+from etcdlab.etcd.death import LINES_WANTED, Explanation, binary_missing, foreign_data, not_started, place_unusable, why
 from etcdlab.model.exit import ExitReason
 
 ETCD = shutil.which("etcd")
@@ -425,3 +426,21 @@ def test_a_member_whose_directory_is_gone_or_closed_is_not_without_its_binary():
     assert "`etcdlab start n1`" in gone.remedy
     closed = place_unusable("/lab/n1/etcd.log", PermissionError(13, "Permission denied"), node="n1")
     assert (closed.reason, "Make it writable" in closed.remedy) == (ExitReason.DATA_UNUSABLE, True)
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM])
+@pytest.mark.parametrize("place", ["/lab/n1", "/bin/etcd", None])
+def test_a_member_that_the_system_had_no_means_to_start_is_tried_again(number, place):
+    """It was FAILED for good with "Make it writable", when the daemon had no descriptor left for a moment."""
+    death = not_started("/bin/etcd", OSError(number, os.strerror(number), place), node="n1")
+    assert (death.reason, death.reason.recoverable) == (ExitReason.OUT_OF_RESOURCES, True)
+    assert death.detail == f"cannot run /bin/etcd: {os.strerror(number)}"
+
+
+def test_a_member_that_found_a_full_disk_when_it_was_started_says_so():
+    death = not_started("/bin/etcd", OSError(errno.ENOSPC, "No space left on device", "/lab/n1/etcd.log"), node="n1")
+    assert (death.reason, death.detail) == (
+        ExitReason.DISK_FULL,
+        "cannot run in /lab/n1/etcd.log: No space left on device",
+    )
+    assert "Free space" in death.remedy

@@ -1,5 +1,6 @@
 """Whole lines as they are written, whatever happens to the files."""
 
+import errno
 import os
 from functools import partial
 
@@ -101,6 +102,23 @@ async def test_a_flood_is_read_whole_while_others_get_their_turn(watched):
     watched.write("n1", b"after\n")
     await watched.wait(lambda: watched.lines["n1"][-1] == b"after")
     assert 0 < len(older_parts(watched.paths["n1"])) <= 2
+
+
+async def test_what_could_not_be_read_for_want_of_descriptors_is_read_later(watched, monkeypatch, caplog):
+    """It ended the daemon."""
+    told = len(caplog.records)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "listdir", fail)
+        watched.write("n1", b"late\n")
+        with trio.fail_after(BOUND_S):
+            while len(caplog.records) == told:  # noqa: ASYNC110 - a record is no event
+                await trio.sleep(0.001)
+        assert not watched.lines["n1"]
+    await watched.wait(lambda: watched.lines["n1"] == [b"late"])
+
+
+def fail(*_):
+    raise OSError(errno.EMFILE, "Too many open files")
 
 
 async def test_a_line_that_never_ends_does_not_fill_the_memory(watched):
