@@ -354,7 +354,7 @@ class TestReset:
     ):
         seen = []
 
-        async def agreed(status):
+        async def agreed(status, **_):
             seen.append(ready.directory.rebuilding.exists())
             return await status()
 
