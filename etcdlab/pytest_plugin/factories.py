@@ -12,7 +12,7 @@ Scope = Literal["session", "package", "module", "class", "function"]
 
 
 def lab(*, scope: Scope = "session", name: str | None = None, **shape: Any) -> Callable[..., Any]:
-    """A fixture that gives a pristine lab of this shape: topology, nodes, profile, tls, etcd, timeout.
+    """A fixture that gives a pristine lab of this shape: topology, nodes, profile, tls, faults, etcd, timeout.
 
     What is not said here comes from the test's marker and the plugin's settings. A relative `topology` is relative to
     pytest's root directory. `name` is the fixture's, by default the variable's.

@@ -28,7 +28,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker, and refuse settings that cannot be meant."""
     config.addinivalue_line(
         "markers",
-        f"{MARKER}(nodes=…, profile=…, topology=…, tls=…, etcd=…, timeout=…): the lab that the `etcd` fixture gives.",
+        f"{MARKER}(nodes=…, profile=…, topology=…, tls=…, faults=…, etcd=…, timeout=…): the lab that `etcd` gives.",
     )
     check(config)
 

@@ -62,6 +62,7 @@ class Pool:
             nodes=shape.nodes,
             profile=shape.profile,
             tls=shape.tls,
+            faults=bool(shape.faults),
             etcd=shape.etcd,
             timeout=shape.timeout,
             tied=not self._keep,

@@ -73,6 +73,7 @@ SETTINGS: Final = (
         "profile", "fast|realistic", "Quick ticks and no fsync, or etcd's own. Without a topology file: fast.", _profile
     ),
     Setting("tls", "BOOL", "Mutual TLS (true, the default), or plain HTTP.", _boolean),
+    Setting("faults", "BOOL", "Links that can have faults: `etcd.isolate(member)` and the like.", _boolean),
     Setting("etcd", "VERSION|PATH", "The etcd to run."),
     Setting("timeout", "SECONDS", "How long a lab may take to come up.", _seconds),
     Setting("max_labs", "N", "How many labs may run at once before idle ones are closed. Default: 3.", _count),

@@ -25,6 +25,7 @@ class Shape:
     nodes: int | None = None
     profile: str | None = None
     tls: bool | None = None
+    faults: bool | None = None
     etcd: str | None = None
     timeout: float | None = None
 

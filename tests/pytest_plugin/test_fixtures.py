@@ -209,3 +209,19 @@ def test_prefixes_differ(suite):
             seen.add(etcd_prefix)
     """)
     suite.run(passed=3)
+
+
+def test_links_that_can_have_faults(suite):
+    suite.tests("""
+        import pytest
+
+        @pytest.mark.etcdlab(nodes=3, faults=True)
+        def test_left_broken(etcd):
+            etcd.isolate("n1")
+            assert len(etcd.faults()) == 4
+
+        @pytest.mark.etcdlab(nodes=3, faults=True)
+        def test_pristine(etcd):
+            assert etcd.faults() == ()
+    """)
+    suite.run(passed=2)

@@ -15,6 +15,7 @@ VALUES = {
     "nodes": 5,
     "profile": "realistic",
     "tls": False,
+    "faults": True,
     "etcd": "3.5.16",
     "timeout": 2.5,
     "max_labs": 7,
@@ -26,7 +27,12 @@ VALUES = {
     "cert": "lab.toml",
     "key": "lab.toml",
 }
-FLAGS = {"tls": ["--etcdlab-no-tls"], "keep": ["--etcdlab-keep"], "shared": ["--etcdlab-shared"]}
+FLAGS = {
+    "tls": ["--etcdlab-no-tls"],
+    "faults": ["--etcdlab-faults"],
+    "keep": ["--etcdlab-keep"],
+    "shared": ["--etcdlab-shared"],
+}
 PATHS = ("topology", "bundle", "cacert", "cert", "key")
 
 
@@ -181,7 +187,9 @@ class TestRefused:
     def test_what_a_lab_does_not_have(self, configure):
         with pytest.raises(pytest.UsageError, match=r"no 'nods', only topology, nodes, .*; did you mean 'nodes'"):
             resolve(configure(), {"nods": 5})
-        with pytest.raises(pytest.UsageError, match=r"no 'xyz', only topology, nodes, profile, tls, etcd, timeout$"):
+        with pytest.raises(
+            pytest.UsageError, match=r"no 'xyz', only topology, nodes, profile, tls, faults, etcd, timeout$"
+        ):
             resolve(configure(), {"xyz": 5})
 
     def test_what_a_test_says_wrongly(self, configure):
