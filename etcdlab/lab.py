@@ -1,8 +1,10 @@
 """Lab: the synchronous handle on one lab that the command line, test suites and scripts share."""
 
 import contextlib
+import errno
 import os
 import secrets
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -200,13 +202,19 @@ class Lab(Links):
 
     def client(self, *, timeout_s: float | None = ACTION_TIMEOUT_S) -> Client:
         """The control socket's client, each wait bounded by `timeout_s` seconds. If need be, see `take_over`."""
-        if not self.is_running():
+        if not self.is_served():
             self.take_over()
         return Client(self.plan.socket, timeout_s=timeout_s)
 
     def is_running(self) -> bool:
         """Whether the lab's daemon is alive."""
         return self.directory.is_running()
+
+    def is_served(self) -> bool:
+        """Whether the lab's daemon can be asked: one that is being started holds the lab before it has its socket."""
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.setblocking(False)
+            return self.is_running() and probe.connect_ex(self.plan.socket) not in (errno.ENOENT, errno.ECONNREFUSED)
 
     def status(self) -> LabStatus:
         """Measured now; of a lab without a daemon, what its plan and its processes tell."""

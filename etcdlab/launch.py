@@ -17,7 +17,7 @@ from typing import Final, Self
 
 import msgspec
 
-from etcdlab.errors import BootError, EtcdlabError, LabStateError, TimedOutError, by_code
+from etcdlab.errors import BootError, EtcdlabError, LabStateError, NotRunningError, TimedOutError, by_code
 from etcdlab.interpreter import Interpreter
 from etcdlab.model.event import Event
 from etcdlab.model.plan import Plan
@@ -143,8 +143,17 @@ class Daemon:
         ):  # not what somebody makes by now where the daemon has discarded its own
             end_members(self._directory, signal.SIGKILL, timeout_s=END_GRACE_S, spared=self._found.values())
             if not self._found:
-                end_network(self._directory, self._directory.load_plan() if self._directory.exists() else None)
+                self._end_network()
             self._discard()
+
+    def _end_network(self) -> None:
+        try:
+            plan = self._directory.load_plan()
+        except NotRunningError:  # it had not come to that
+            return
+        except LabStateError:
+            plan = None
+        end_network(self._directory, plan)
 
     def _discard(self) -> None:
         if self._is_draft and self._directory.is_still(self._lock):

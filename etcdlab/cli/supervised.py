@@ -7,7 +7,7 @@ from etcdlab.lab import Lab
 def attach(name: str | None) -> Lab:
     """As `Lab.attach`. Raises NotRunningError also when the lab is down."""
     lab = Lab.attach(name)
-    if not lab.is_running():
+    if not lab.is_served():
         from etcdlab.cli.up import tell  # 0.1 s with all of it, which a lab that has its daemon does not pay
 
         lab.take_over(on_event=tell)

@@ -144,7 +144,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def network_socket(self) -> str:
         """Where the fault network's process listens for the daemon."""
-        return f"{self.socket}.net"
+        return f"{self.socket.removesuffix('.sock')}.net"
 
     @property
     def voters(self) -> tuple[NodePlan, ...]:

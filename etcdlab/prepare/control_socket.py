@@ -7,8 +7,8 @@ from typing import Final
 from etcdlab.errors import LabStateError
 from etcdlab.ownership import is_private
 
-SOCKET_PATH_LIMIT: Final = 99
-"""Bytes. `sun_path` holds 108 on Linux and 104 on macOS, with the final NUL; the fault network's has four more."""
+SOCKET_PATH_LIMIT: Final = 100
+"""Bytes. `sun_path` holds 108 on Linux and 104 on macOS, with the final NUL."""
 SOCKET_NAME_LENGTH: Final = 32
 """Bytes that a control socket's place in a runtime directory takes at most."""
 TEMPORARY: Final = Path("/tmp")

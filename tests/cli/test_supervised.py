@@ -14,13 +14,13 @@ from etcdlab.model.event import EventKind
 from etcdlab.model.report import OwnerEnd
 from etcdlab.model.status import ClusterVerdict
 from etcdlab.prepare.process import send_signal
-from etcdlab.prepare.title import daemon_of
+from etcdlab.prepare.title import process_of
 from etcdlab.runtime import journal
 from tests.cli.command import run, run_json
 
 
 def kill_daemon(lab):
-    daemon = daemon_of(lab.directory)
+    daemon = process_of(lab.directory)
     assert send_signal(daemon, signal.SIGKILL)
     assert lab.directory.wait_released(30)
 
@@ -132,3 +132,15 @@ def test_a_lab_that_is_removed_meanwhile_is_not_made(fake_lab):
     with pytest.raises(NotRunningError, match="there is no lab 'fake'"):
         lab.take_over()
     assert not lab.directory.path.exists()
+
+
+def test_a_lab_that_another_process_is_just_taking_up_is_waited_for(fake_lab):
+    """It holds the lab already, and has no socket yet."""
+    with fake_lab.daemon() as daemon:
+        assert Lab(fake_lab.directory).is_running()
+        assert not Lab(fake_lab.directory).is_served()
+        booting = threading.Thread(target=fake_lab.boot, args=[daemon])
+        booting.start()
+        assert run("resume", "n2").stdout.startswith("n2: ")
+        booting.join()
+        assert Lab(fake_lab.directory).is_served()
