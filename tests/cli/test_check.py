@@ -7,6 +7,7 @@ from click.testing import CliRunner
 from etcdlab.check import security
 from etcdlab.check.report import Aspect, Check, Port, SecurityReport
 from etcdlab.cli.check import check
+from etcdlab.lab import Lab
 from etcdlab.prepare.labdir import LabDirectory
 from tests.plans import make_plan
 
@@ -29,6 +30,7 @@ def found(monkeypatch):
         monkeypatch.setattr(
             security, "check", lambda directory: SecurityReport(lab=directory.name, passed=passed, checks=checks)
         )
+        monkeypatch.setattr(Lab, "is_served", lambda _: True)
         monkeypatch.setattr(LabDirectory, "is_running", lambda _: True)
 
     return give

@@ -1,9 +1,9 @@
 """`reset`, over labs of fake members: they list no members, so that resetting one means to rebuild it."""
 
 from etcdlab.control.client import Client
+from etcdlab.lab import Lab
 from etcdlab.model.event import EventKind
 from etcdlab.model.reset import ResetOutcome
-from etcdlab.prepare.labdir import LabDirectory
 from tests.cli.command import run, run_json
 
 WHY = "member n1 was removed from the cluster"
@@ -20,7 +20,7 @@ def test_a_rebuild_is_told_with_its_reason(fake_lab):
 
 
 def test_in_place_there_is_nothing_to_tell(fake_lab, monkeypatch):
-    monkeypatch.setattr(LabDirectory, "is_running", lambda _: True)
+    monkeypatch.setattr(Lab, "is_served", lambda _: True)
     monkeypatch.setattr(Client, "reset", lambda self: ResetOutcome(rebuilt=False))
     assert run("reset", "--lab", "fake").output == "lab fake is pristine\n"
     assert run_json("reset")["rebuilt"] is False
