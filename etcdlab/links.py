@@ -27,6 +27,8 @@ from etcdlab.model.units import Duration, Size
 
 Time = float | str
 """Seconds, or as topologies write it: "30ms"."""
+MOMENT_S: Final = 0.001
+"""The shortest time that a fault can last."""
 
 
 class Injected:
@@ -175,9 +177,6 @@ class Links(ABC):
         client = self.client()
         client.inject(links, fault, for_s=None if for_ is None else _seconds(for_, least=MOMENT_S), force=force)
         return Injected(client, links, fault)
-
-
-MOMENT_S: Final = 0.001
 
 
 def _seconds(given: Time, *, least: float = 0.0) -> float:
