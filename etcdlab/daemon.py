@@ -213,9 +213,19 @@ async def report_progress(journal: Journal, reporter: Reporter) -> None:
         reporter.say(Progress(event=event))
 
 
+def hear_signals() -> None:
+    """Leave nothing of what our launcher did with its signals: it may be anybody's program, and members inherit it.
+
+    Blocked, SIGTERM stops no member. With SIGCHLD ignored the kernel reaps them, and their exit codes are lost.
+    """
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
 def main() -> None:
     """`python -m etcdlab.daemon`, with a socket for standard input."""
     os.umask(0o077)  # nobody else has any business with what a daemon or a member makes
+    hear_signals()
     ensure_standard()  # standard error may be closed, and would become the lab's lock
     gc.freeze()
     gc.enable()

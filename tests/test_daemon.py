@@ -1,5 +1,6 @@
 """The daemon as a process, over fake members: boot, signals, its owner's death, its own."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from etcdlab.control.client import Client
 from etcdlab.errors import BootError, TimedOutError
 from etcdlab.launch import living_members
 from etcdlab.model.event import EventKind
+from etcdlab.model.exit import ExitReason
 from etcdlab.model.lifecycle import NodeState
 from etcdlab.model.report import Go, OwnerEnd
 from etcdlab.model.status import ClusterVerdict, LabPhase
@@ -55,6 +57,27 @@ def test_a_signal_stops_the_members_and_then_it(fake_lab, number):
         assert fake_lab.events()[-1] == (EventKind.LAB_STOPPED, None)
         stopped = [node for kind, node in fake_lab.events() if kind is EventKind.STOPPED]
         assert stopped == ["n2", "n1"]  # the leader last
+
+
+def test_what_its_launcher_blocks_and_ignores_it_hears(fake_lab):
+    """Once SIGTERM stopped neither the daemon nor a member, and a member that was killed had left with status 0."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
+    ignored = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    with contextlib.ExitStack() as stack:
+        try:
+            daemon = stack.enter_context(fake_lab.daemon())
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            signal.signal(signal.SIGCHLD, ignored)
+        status = fake_lab.boot(daemon)
+        os.kill(status.nodes[1].pid, signal.SIGKILL)
+        events = Client(fake_lab.plan.socket, timeout_s=20).events(follow=True)
+        ended = next(event for event in events if event.kind is EventKind.EXITED)
+        assert ended.detail["reason"] == ExitReason.SIGNALLED.value
+        os.kill(pid_of(daemon), signal.SIGTERM)
+        daemon.wait()
+        assert living_members(fake_lab.directory) == {}
+        assert fake_lab.events()[-1] == (EventKind.LAB_STOPPED, None)
 
 
 def test_the_end_of_a_terminal_is_none_of_its_business(fake_lab):
