@@ -21,10 +21,10 @@ from etcdlab.model.event import Event
 from etcdlab.model.plan import NodePlan, Plan
 from etcdlab.model.report import OwnerEnd
 from etcdlab.model.status import LabPhase, LabStatus
-from etcdlab.model.topology import Topology
+from etcdlab.model.topology import Profile, Topology
 from etcdlab.ownership import exposure, make_directory
 from etcdlab.prepare import config
-from etcdlab.prepare.files import replace_file
+from etcdlab.prepare.files import replace_file, sync_directory
 from etcdlab.prepare.labdir import LabDirectory, all_labs, not_running
 from etcdlab.prepare.ports import Ports
 
@@ -203,7 +203,7 @@ def _clear(directory: LabDirectory) -> None:
 def _create(directory: LabDirectory, request: Request, watcher: Watcher, ports: Ports) -> Plan:
     """Decide the lab and write it down: directories, certificates, topology, and last the plan, which makes it one.
 
-    Topology and plan are on the disk when this returns.
+    Topology and plan are on the disk when this returns, and certificates if the members' data will be.
     """
     # Imported here, in 0.1 s, while the daemon's interpreter starts and imports what it needs.
     from etcdlab.etcd.ensure import ensure
@@ -223,6 +223,9 @@ def _create(directory: LabDirectory, request: Request, watcher: Watcher, ports: 
     if plan.pki is not None:
         store.create(plan.pki)
     try:
+        # 20 files, 5 ms: as lasting as what etcd keeps, which without its keys is lost.
+        if plan.pki is not None and request.topology.etcd.profile is Profile.REALISTIC:
+            sync_directory(directory.pki)
         replace_file(directory.topology, config.dump(request.topology).encode())
     except OSError as error:
         raise _not_made(directory, error) from error

@@ -18,7 +18,8 @@ from etcdlab.model.status import ClusterVerdict
 from etcdlab.model.topology import EtcdTable, NodeTable, Profile, RestartTable, Topology
 from etcdlab.prepare import config
 from etcdlab.prepare.labdir import LabDirectory
-from etcdlab.up import Outcome, Request, Watcher, _refuse_difference, up
+from etcdlab.prepare.ports import Ports
+from etcdlab.up import Outcome, Request, Watcher, _create, _refuse_difference, up
 from tests.conftest import processes_of
 from tests.damage import cut, flipped
 from tests.e2e.labs import WATCHER, etcdctl, running
@@ -215,6 +216,21 @@ def test_the_ports_of_a_lab_that_is_removed_meanwhile_are_nobodys(home, monkeypa
 
 
 @pytest.mark.etcd
+@pytest.mark.etcd
+@pytest.mark.parametrize("profile", Profile)
+def test_keys_are_on_the_disk_before_the_plan_unless_the_data_that_needs_them_will_not_be(home, monkeypatch, profile):
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
+    directory = LabDirectory.named("one")
+    os.close(directory.acquire())
+    with Ports() as ports:
+        _create(directory, ask(Topology(name="one", etcd=EtcdTable(profile=profile))), WATCHER, ports)
+    keys = {path.stat().st_ino for path in directory.pki.iterdir()}
+    written = directory.plan.stat().st_ino
+    assert keys & set(synced[: synced.index(written)]) == (keys if profile is Profile.REALISTIC else set())
+    directory.purge(None)
+
+
 def test_members_data_without_a_plan_is_not_discarded(home):
     directory = LabDirectory.named("one")
     data = directory.node("n1") / "data" / "member"

@@ -104,8 +104,7 @@ def refuse_to_overwrite(directory: Path, stem: str) -> None:
 def _write(path: Path, content: bytes, *, mode: int, replace: bool) -> None:
     """Write a file that has `mode` (at most) from the moment it exists; a replacement appears all at once.
 
-    It is not waited for until it is on the disk, as every `up` would: only a lab that is seconds old when the machine
-    crashes can lose it, and is made again.
+    It is not waited for until it is on the disk: whoever keeps data that needs it does so (`prepare.labdir`).
     """
     target = path.with_name(f".{path.name}.new") if replace else path
     try:

@@ -33,6 +33,16 @@ def replace_file(path: Path, content: bytes, *, durable: bool = True) -> None:
             os.close(directory)
 
 
+def sync_directory(path: Path) -> None:
+    """Wait until the files of a directory, and their names, are on the disk. Raises OSError."""
+    for place in (*path.iterdir(), path):
+        descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
 def create_file(path: Path, *, mode: int) -> BinaryIO:
     """A new file in place of what is there, if anything; what a link leads to is left alone. Raises OSError."""
     path.unlink(missing_ok=True)

@@ -2,6 +2,17 @@
 
 A daemon holds an exclusive lock on `lab.lock` for as long as it lives, so that liveness is the kernel's word and never
 that of a pid in a file.
+
+How each file is written, and what becomes of it when the machine crashes:
+
+- `plan.json`, `topology.toml`: replaced in one step, and waited for until they are on the disk. Without a plan members'
+  data belongs to no lab.
+- `pki/`: written once, before the plan. Waited for as etcd waits for its data, so not with the fast profile: a member
+  without its key is lost. (A certificate that is issued anew later is not: it can be issued again.)
+- `nodes/NAME/spawning.json`, `process.json`: replaced in one step. A crash voids them: what they name has ended.
+- `rebuilding`: made, empty, before all members' data is removed, and removed afterwards. That data was not wanted.
+- `events.jsonl`, `daemon.log`, `nodes/NAME/etcd.log`: appended, each event in one write. A crash costs the last lines.
+- `lab.lock`, `control.sock`: nothing is written. Who holds them, or listens, is the kernel's word.
 """
 
 import contextlib

@@ -436,7 +436,7 @@ def _gateway_context(tls: TlsPlan) -> ssl.SSLContext:
         return client_context(tls.ca, identity.certificate, identity.private_key)
     except OSError as error:
         raise CertificateError(
-            f"the supervisor's certificate {identity.certificate} cannot be used: {error}",
+            f"the supervisor cannot use its certificate {identity.certificate}, its key or {tls.ca}: {error}",
             hint="`etcdlab pki show --lab NAME` tells what is wrong with the lab's certificates.",
         ) from error
 

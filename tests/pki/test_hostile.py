@@ -3,6 +3,7 @@
 import datetime
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -20,9 +21,10 @@ from etcdlab.pki import cfssl, inspect, roles, store
 from etcdlab.pki.authority import Authority, Issued, load_certificates, load_key, make_authority, make_keys
 from etcdlab.pki.names import host_problem, subject_problems
 from tests import hostile
+from tests.damage import cut
 from tests.examples import examples
 from tests.pki.test_store import existing_plan
-from tests.pki.tools import openssl
+from tests.pki.tools import RECIPE, openssl
 
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 ALGORITHMS = st.sampled_from(["rsa", "ecdsa", "ed25519", "dsa", "RSA"]) | hostile.text
@@ -196,6 +198,34 @@ def test_any_bytes_are_no_authority(tmp_path, ca, content):
         Authority.load(path, ca / "ca-key.pem")
     with pytest.raises(CertificateError, match=r"ca\.pem"):
         Authority.load(ca / "ca.pem", path)
+
+
+def test_an_authority_that_is_cut_anywhere_is_refused_or_whole(tmp_path, ca):
+    whole = Authority.load(ca / "ca.pem", ca / "ca-key.pem")
+    for name in ("ca.pem", "ca-key.pem"):
+        shutil.copytree(ca, tmp_path / "cut", dirs_exist_ok=True)
+        for content in cut((ca / name).read_bytes()):
+            (tmp_path / "cut" / name).write_bytes(content)
+            try:
+                assert Authority.load(tmp_path / "cut" / "ca.pem", tmp_path / "cut" / "ca-key.pem").end == whole.end
+            except CertificateError as refusal:
+                assert name in refusal.message  # noqa: PT017
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("ca-csr.json", cfssl.authority),
+        ("client-csr.json", lambda path: cfssl.leaf(Role.CLIENT, path, RECIPE / "ca-config.json", "client")),
+        ("ca-config.json", lambda path: cfssl.leaf(Role.CLIENT, RECIPE / "client-csr.json", path, "client")),
+    ],
+)
+def test_cfssls_json_that_is_cut_anywhere_is_refused_by_its_name(tmp_path, name, read):
+    whole, path = (RECIPE / name).read_bytes().rstrip(), tmp_path / name
+    for content in cut(whole):
+        path.write_bytes(content)
+        with pytest.raises(TopologyError, match=name):
+            read(path)
 
 
 def use(certificate: Path, key: Path, into: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from etcdlab.prepare.files import create_file, replace_file
+from etcdlab.prepare.files import create_file, replace_file, sync_directory
 
 
 def mode(path: Path) -> int:
@@ -75,6 +75,18 @@ def test_what_is_to_last_is_on_the_disk_with_its_name(tmp_path: Path, monkeypatc
     assert synced == [(False, False), (True, True)]
     replace_file(path, b"content", durable=False)
     assert len(synced) == 2
+
+
+def test_what_is_in_a_directory_is_on_the_disk_before_its_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "ab":
+        (tmp_path / name).touch()
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
+    sync_directory(tmp_path)
+    assert set(synced[:2]) == {(tmp_path / name).stat().st_ino for name in "ab"}
+    assert synced[2:] == [tmp_path.stat().st_ino]
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o077])

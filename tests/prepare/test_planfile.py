@@ -57,13 +57,16 @@ def test_one_that_is_no_file(tmp_path: Path) -> None:
         LabDirectory(tmp_path / "demo").load_plan()
 
 
-def test_one_of_a_newer_format_is_refused_by_the_name_of_who_made_it(directory: LabDirectory) -> None:
-    """Whatever else is in it: what a later etcdlab calls its fields is not known here."""
-    change(directory, version=PLAN_VERSION + 1, made_by="9.8.7", nodes={"n1": "all different"}, without="token")
+@pytest.mark.parametrize("version", [PLAN_VERSION - 1, PLAN_VERSION + 1])
+def test_one_of_an_older_or_newer_format_is_refused_by_the_name_of_who_made_it(
+    directory: LabDirectory, version: int
+) -> None:
+    """Whatever else is in it: what another etcdlab calls its fields is not known here."""
+    change(directory, version=version, made_by="9.8.7", nodes={"n1": "all different"}, without="token")
     with pytest.raises(LabStateError) as caught:
         directory.load_plan()
     assert caught.value.message == (
-        f"{directory.plan} was made by etcdlab 9.8.7, in format {PLAN_VERSION + 1}; "
+        f"{directory.plan} was made by etcdlab 9.8.7, in format {version}; "
         f"this is etcdlab {__version__}, which reads format {PLAN_VERSION}"
     )
     assert caught.value.hint.startswith("Use the etcdlab that made it, or `etcdlab down --purge --lab demo`")

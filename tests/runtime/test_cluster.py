@@ -9,19 +9,23 @@ import pytest
 import trio
 import trio.testing
 
-from etcdlab.errors import BootError, LabStateError, QuorumError, TimedOutError
+from etcdlab.errors import BootError, CertificateError, LabStateError, QuorumError, TimedOutError
 from etcdlab.etcd import api
 from etcdlab.model.event import EventKind
 from etcdlab.model.lifecycle import NodeState
+from etcdlab.model.plan import IdentityPlan, TlsPlan
 from etcdlab.model.reset import ResetOutcome
 from etcdlab.model.status import ClusterVerdict
+from etcdlab.model.topology import Topology
+from etcdlab.pki import roles, store
 from etcdlab.prepare.labdir import LabDirectory
 from etcdlab.runtime import boot, measure, reset, watch
 from etcdlab.runtime import node as nodes
-from etcdlab.runtime.cluster import Cluster
+from etcdlab.runtime.cluster import Cluster, _gateway_context
 from etcdlab.runtime.health import Measurement
 from etcdlab.runtime.http import Unreachable
 from etcdlab.runtime.journal import Journal, read
+from tests.damage import cut
 from tests.plans import make_plan
 from tests.runtime.scripted import ScriptedProcess, inline
 
@@ -462,3 +466,31 @@ class TestShutdown:
             ready.cluster.kill_all()
         assert trio.current_time() == began
         assert len(ready.spawned) == 6
+
+
+# Its certificates
+
+
+def refused_when_cut(file: Path, tls: TlsPlan) -> list[CertificateError]:
+    """What the supervisor says of a file that is cut, at any byte at which it says anything."""
+    whole, refused = file.read_bytes(), []
+    for content in cut(whole):
+        file.write_bytes(content)
+        try:
+            _gateway_context(tls)
+        except CertificateError as error:
+            refused.append(error)
+    file.write_bytes(whole)
+    return refused
+
+
+async def test_what_a_crash_has_cut_of_the_supervisors_certificates_is_told_by_name(tmp_path: Path) -> None:
+    pki = roles.plan_pki(Topology(), tmp_path / "pki", tmp_path)
+    store.create(pki)
+    stem = tmp_path / "pki" / "gateway"
+    gateway = IdentityPlan(name="gateway", cn="", certificate=f"{stem}.pem", private_key=f"{stem}-key.pem")
+    tls = TlsPlan(ca=str(stem.with_name("ca.pem")), identities=(gateway,), min_version="1.2")
+    for name in (tls.ca, gateway.certificate, gateway.private_key):
+        refused = refused_when_cut(Path(name), tls)
+        assert len(refused) > 200, "all but the end of the last line"
+        assert all(gateway.certificate in error.message and tls.ca in error.message for error in refused)
