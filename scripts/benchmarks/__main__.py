@@ -13,6 +13,7 @@ from typing import Final
 
 import boot
 import logs
+import net
 import peers
 import report
 import rest
@@ -26,12 +27,13 @@ from setting import Setting
 
 ROWS: Final[Mapping[str, tuple[Callable[[Setting], Iterator[Figure]], str]]] = {
     "up": (boot.measure, "`up` from exec to ready, beside the same etcds spawned bare"),
-    "restart": (restart.measure, "SIGKILL of a follower to healthy again, beside etcd's own restart"),
+    "restart": (restart.measure, "SIGKILL of a follower to healthy, beside etcd's own restart, and of an adopted one"),
     "status": (verbs.measure, "`status` and `env`, beside `etcdctl endpoint status`"),
     "idle": (rest.measure, "the daemon at rest: CPU and memory"),
     "down": (stop.measure, "`down` and `down --purge`, beside the same etcds ended bare"),
     "suite": (suite.measure, "a suite's first fixture and its end, beside a fixture of the usual kind; `reset`"),
     "logs": (logs.measure, "following a log that grows, beside `tail -F`"),
+    "net": (net.measure, "puts with a fault network that does nothing, beside puts without one"),
     "peers": (peers.measure, "pifpaf, honcho, supervisord and the recipe by hand, where installed: only when named"),
 }
 UNLESS_NAMED: Final = frozenset({"peers"})

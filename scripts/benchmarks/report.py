@@ -17,7 +17,7 @@ from etcdlab.cli.result import Table
 from etcdlab.etcd import binaries
 
 JSON_VERSION: Final = 1
-DECIMALS: Final = {"s": 3, "ms": 1, "%": 2, "MB": 1, "lines/s": 0, "times": 2, "s/100k": 2, "etcds": 0}
+DECIMALS: Final = {"s": 3, "ms": 1, "%": 2, "MB": 1, "lines/s": 0, "puts/s": 0, "times": 2, "s/100k": 2, "etcds": 0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 from bare import BareCluster, bare_cluster, is_healthy, wait_for, wait_healthy
@@ -33,16 +34,15 @@ PAIRS_PER_RUN: Final = 6
 
 
 def measure(setting: Setting) -> Iterator[Figure]:
-    """Both profiles, three members."""
+    """Both profiles, three members; then those that the daemon adopted, beside those that it started."""
+    yield from _measure_started(setting)
+    yield from _measure_adopted(setting)
+
+
+def _measure_started(setting: Setting) -> Iterator[Figure]:
     for profile in (Profile.FAST, Profile.REALISTIC):
-        topology = Topology(
-            name=LAB,
-            etcd=EtcdTable(profile=profile),
-            restart=RestartTable(healthy_after=Duration(0.1), budget=10**6),
-        )
-        file = setting.scratch / "restart.toml"
-        file.write_text(config.dump(topology))
-        setting.product.run("up", file)
+        topology = _topology(profile)
+        setting.product.run("up", _file(setting, topology))
         with bare_cluster(topology, setting.scratch / "floor") as cluster:
             cluster.boot()
             count = setting.runs * PAIRS_PER_RUN
@@ -59,6 +59,46 @@ def measure(setting: Setting) -> Iterator[Figure]:
                 is_overhead=True,
                 target=MORE_MS if place == 0 else None,
             )
+
+
+def _measure_adopted(setting: Setting) -> Iterator[Figure]:
+    """An adopted member's end is seen by its pidfd, a started one's by being its parent."""
+    file = _file(setting, _topology(Profile.FAST))
+    setting.product.run("up", file)
+    pairs = []
+    count = setting.runs * PAIRS_PER_RUN
+    for number in range(count):
+        wait_s = SETTLE_S + HEARTBEAT_S * number / count
+        daemon = setting.product.daemon(LAB)
+        daemon.kill()
+        daemon.wait()
+        setting.product.run("up", file)
+        pairs.append((_supervised(setting, wait_s), _supervised(setting, wait_s)))
+    setting.product.purge(LAB)
+    for place, name in enumerate(("to healthy", "to its new process")):
+        yield Figure(
+            name=f"SIGKILL {name}, adopted",
+            unit="ms",
+            samples=tuple(adopted[place] for adopted, _ in pairs),
+            beside=tuple(started[place] for _, started in pairs),
+            beside_name="started by the daemon",
+            is_overhead=True,
+            target=MORE_MS if place == 0 else None,
+        )
+
+
+def _topology(profile: Profile) -> Topology:
+    return Topology(
+        name=LAB,
+        etcd=EtcdTable(profile=profile),
+        restart=RestartTable(healthy_after=Duration(0.1), budget=10**6),
+    )
+
+
+def _file(setting: Setting, topology: Topology) -> Path:
+    file = setting.scratch / "restart.toml"
+    file.write_text(config.dump(topology))
+    return file
 
 
 def _supervised(setting: Setting, wait_s: float) -> tuple[float, float]:
