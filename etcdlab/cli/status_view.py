@@ -25,6 +25,8 @@ def status_view(measured: LabStatus) -> View:
     yield Table(header=_PROCESSES, rows=tuple(_process_row(node) for node in measured.nodes))
     yield Table(header=_PLACES, rows=tuple(_place_row(node) for node in measured.nodes))
     yield Table(header=_RAFT, rows=tuple(_raft_row(node) for node in measured.nodes))
+    for problem in measured.problems:
+        yield Cell(problem, "warning")
     for fault, links in _on_links(measured.faults).items():
         yield Cell(f"injected: {fault}: {in_words(sorted(links))}", "warning")
     for node in measured.nodes:

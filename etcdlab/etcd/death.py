@@ -55,8 +55,8 @@ _RULES: Final = (
     ),
     _rule(
         ExitReason.DISK_FULL,
-        r"no space left on device|disk quota exceeded|file too large",
-        f"Free space on the disk of the data directory, {_AGAIN}.",
+        r"no space left on device|disk quota exceeded|file too large|file size limit exceeded",
+        "Free space on the disk of the data directory: a member of a lab that is up is then started again by itself.",
     ),
     _rule(
         ExitReason.REMOVED,
@@ -112,6 +112,9 @@ _TELLING: Final = re.compile(
 )
 """Lines that only a dying etcd writes. Matched on bytes, so that the other 399 lines need not be decoded."""
 
+_TORN: Final = re.compile(r'\{"level":"\w+",.*?"msg":"(?P<message>[^"]*)","error":"(?P<error>[^"]*)"')
+"""The beginning of a line that a full disk had no space for."""
+
 _NAMELESS: Final = frozenset({"discovery failed", "failed to start etcd", "server error"})
 """Messages that say nothing beside their `error`."""
 
@@ -124,11 +127,19 @@ _PASSING: Final = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
 _PORT: Final = re.compile(r"listen tcp\d? \S*:(?P<port>\d+): bind")
 
 
-def why(*, code: int | None, lines: Sequence[bytes], requested: bool, node: str = "NODE") -> Explanation:
+def why(
+    *,
+    code: int | None,
+    lines: Sequence[bytes],
+    requested: bool,
+    node: str = "NODE",
+    is_disk_full: bool = False,
+) -> Explanation:
     """Explain an exit. `code` is as in `subprocess` (negative for a signal), None if the process was adopted.
 
     `lines` are the last of this incarnation's log, `LINES_WANTED` of them if there are as many; `requested` says
-    whether we asked for the exit; `node` is the member's name, for the remedy.
+    whether we asked for the exit; `node` is the member's name, for the remedy; `is_disk_full` whether its data
+    directory has no space, and so most likely its log no last words.
     """
     if requested:
         return Explanation(reason=ExitReason.REQUESTED, detail="stopped as asked")
@@ -139,8 +150,12 @@ def why(*, code: int | None, lines: Sequence[bytes], requested: bool, node: str 
     if explanation := foreign_data(lines, node=node):
         return explanation
     if last_words:
-        return _recoverable(ExitReason.CRASHED, _words(last_words[0]), node)
-    return _by_code(code, lines, node)
+        explanation = _recoverable(ExitReason.CRASHED, _words(last_words[0]), node)
+    else:
+        explanation = _by_code(code, lines, node)
+    if is_disk_full and explanation.reason in (ExitReason.CRASHED, ExitReason.UNKNOWN):
+        return _disk_full(f"{explanation.detail}; there is no space left on the disk of its data")
+    return explanation
 
 
 def foreign_data(lines: Sequence[bytes], *, node: str = "NODE") -> Explanation | None:
@@ -183,9 +198,7 @@ def binary_missing(path: str | Path, error: OSError, *, node: str = "NODE") -> E
 def place_unusable(place: str, error: OSError, *, node: str = "NODE") -> Explanation:
     """Explain that a member could not be started in its directory, or with its log."""
     if error.errno == errno.ENOSPC:
-        explanation = _by_rule("no space left on device", node)
-        assert explanation is not None
-        return msgspec.structs.replace(explanation, detail=f"cannot run in {place}: {error.strerror}")
+        return _disk_full(f"cannot run in {place}: {error.strerror}")
     is_gone = isinstance(error, FileNotFoundError)
     remedy = f"Put the directory back, {_AGAIN}; or {_AFRESH}." if is_gone else f"Make it writable, {_AGAIN}."
     return Explanation(
@@ -197,15 +210,19 @@ def place_unusable(place: str, error: OSError, *, node: str = "NODE") -> Explana
 
 def _words(record: Record) -> str:
     """What a record says, as one sentence: the message unless it is nameless, and the error."""
-    error = str(record.fields.get("error", ""))
-    if error and record.message in _NAMELESS:
-        text = error
-    else:
-        text = ": ".join(part for part in (record.message, error) if part)
+    message, error = record.message, str(record.fields.get("error", ""))
+    if torn := _TORN.match(message):
+        message, error = torn["message"], torn["error"]
+    text = error if error and message in _NAMELESS else ": ".join(part for part in (message, error) if part)
     if variable := record.fields.get("environment-variable"):
         text = f"{text} ({variable})"
     text = printable(text[:_LONGEST])
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+def _disk_full(detail: str) -> Explanation:
+    rule = next(rule for rule in _RULES if rule.reason is ExitReason.DISK_FULL)
+    return Explanation(reason=rule.reason, detail=detail, remedy=rule.remedy)
 
 
 def _by_rule(text: str, node: str) -> Explanation | None:

@@ -31,6 +31,11 @@ class ExitReason(enum.Enum):
         """Whether the same process started again on the same directory can succeed."""
         return self in _RECOVERABLE
 
+    @property
+    def passes(self) -> bool:
+        """Whether the machine is the cause and not the member, which is started again until the cause is gone."""
+        return self in (ExitReason.DISK_FULL, ExitReason.OUT_OF_RESOURCES)
+
 
 _RECOVERABLE = frozenset(
     {
@@ -38,6 +43,7 @@ _RECOVERABLE = frozenset(
         ExitReason.CLEAN,
         ExitReason.SIGNALLED,
         ExitReason.CRASHED,
+        ExitReason.DISK_FULL,
         ExitReason.OUT_OF_RESOURCES,
         ExitReason.UNKNOWN,
     }

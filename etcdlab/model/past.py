@@ -44,7 +44,8 @@ class Life(msgspec.Struct, kw_only=True):
                 self.is_owed = False
                 self.restarts = _number(event.detail.get("restarts")) or 0
                 failures = _number(event.detail.get("failures")) or 0
-                self.history = History((*self.history.restarts, event.monotonic_s), failures)
+                spent = () if event.detail.get("is_free") is True else (event.monotonic_s,)
+                self.history = History((*self.history.restarts, *spent), failures)
             case EventKind.FAILED | EventKind.STOPPED:
                 self.is_owed = False
                 if "why" in event.detail:  # by its own doing, not because it was asked to

@@ -24,7 +24,7 @@ class RestartRules(msgspec.Struct, frozen=True, kw_only=True):
 
     The first restart after a healthy period is immediate; then `backoff_s` doubles up to `backoff_max_s`. After
     `healthy_after_s` of uninterrupted running the backoff starts over. More than `budget` restarts in `window_s` is
-    FAILED.
+    FAILED; those for reasons that pass are not counted.
     """
 
     policy: RestartPolicy = RestartPolicy.ON_FAILURE
@@ -64,11 +64,12 @@ def judge(rules: RestartRules, history: History, exit_: Exit, *, now: float, hea
     if rules.policy is RestartPolicy.ON_FAILURE and exit_.code == 0:
         return Verdict(delay_s=None, history=history, why_not="it ended by itself with status 0")
     recent = tuple(at for at in history.restarts if now - at < rules.window_s)
-    if len(recent) >= rules.budget:
+    if len(recent) >= rules.budget and not exit_.reason.passes:
         why_not = f"it was restarted {len(recent)} times within {rules.window_s:g} s, the whole budget"
         return Verdict(delay_s=None, history=History(recent, history.failures), why_not=why_not, failed=True)
     failures = 0 if healthy_for_s >= rules.healthy_after_s else history.failures
     if failures == 0 and healthy_for_s == 0:
         failures = 1  # it never worked: there is no health for an immediate restart to return to
     delay = min(rules.backoff_s * 2.0 ** min(failures - 1, MOST_DOUBLINGS), rules.backoff_max_s) if failures else 0.0
-    return Verdict(delay_s=delay, history=History((*recent, now), failures + 1))
+    spent = recent if exit_.reason.passes else (*recent, now)
+    return Verdict(delay_s=delay, history=History(spent, failures + 1))

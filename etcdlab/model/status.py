@@ -75,7 +75,7 @@ class LabStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     `cluster_id` is what the members answer (16 hex digits); `is_this_lab` says whether it and the members' ids are the
     ones that this lab created: a stranger's cluster on the same ports answers "healthy" just as well. `faults` are what
-    somebody has put on links.
+    somebody has put on links; `problems` what the supervisor itself lacks (space on the disk, descriptors), in words.
     """
 
     lab: str
@@ -86,4 +86,5 @@ class LabStatus(msgspec.Struct, frozen=True, kw_only=True):
     nodes: tuple[NodeStatus, ...]
     phase: LabPhase = LabPhase.UP
     faults: tuple[LinkFault, ...] = ()
+    problems: tuple[str, ...] = ()
     version: int = SCHEMA_VERSION

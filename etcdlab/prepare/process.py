@@ -70,6 +70,11 @@ class ProcessRecord(msgspec.Struct, frozen=True, kw_only=True):
         replace_file(directory / RECORD, msgspec.json.encode(self), durable=False)
         (directory / ANNOUNCEMENT).unlink(missing_ok=True)
 
+    @staticmethod
+    def forget(directory: Path) -> None:
+        """Have the member, which cannot be recorded, found by its command line, and not taken for one before it."""
+        (directory / RECORD).unlink(missing_ok=True)
+
     @classmethod
     def last(cls, directory: Path) -> Self | None:
         """The newest record, whether or not its process still runs; None when there is none that can be read."""

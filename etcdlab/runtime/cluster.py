@@ -4,7 +4,7 @@ import contextlib
 import itertools
 import signal
 import ssl
-from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -24,6 +24,7 @@ from etcdlab.model.plan import Plan, TlsPlan
 from etcdlab.model.quorum import keeps_quorum, quorum
 from etcdlab.model.reset import ResetOutcome
 from etcdlab.model.status import LabPhase, LabStatus
+from etcdlab.prepare import space
 from etcdlab.prepare.labdir import LabDirectory
 from etcdlab.runtime import boot, reset
 from etcdlab.runtime.broadcast import Broadcast
@@ -208,8 +209,19 @@ class Cluster:
         """Measure the lab."""
         measured = await measure_lab(self._plan, self.nodes)
         return msgspec.structs.replace(
-            measured, phase=self._phase, faults=self._network.faults if self._network else ()
+            measured,
+            phase=self._phase,
+            faults=self._network.faults if self._network else (),
+            problems=tuple(self._problems()),
         )
+
+    def _problems(self) -> Iterator[str]:
+        """What the supervisor itself lacks."""
+        places = [self._directory.path, *(Path(node.data_dir) for node in self._plan.nodes)]
+        for place in space.full(places):
+            yield f"there is no space left on the disk of {place}: free some, and the lab goes on by itself"
+        if self._journal.problem:
+            yield f"{self._journal.problem}; events are kept until they can be written"
 
     async def start(self, names: Sequence[str]) -> None:
         """Start members; also leaves FAILED. Waits until they run, unless too few are up for a quorum."""

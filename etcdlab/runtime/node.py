@@ -21,7 +21,7 @@ from etcdlab.model.lifecycle import NodeEvent, NodeState, next_state
 from etcdlab.model.past import Life
 from etcdlab.model.plan import NodePlan
 from etcdlab.model.restart import History, RestartRules, judge
-from etcdlab.prepare import ports
+from etcdlab.prepare import ports, space
 from etcdlab.prepare.process import Announcement, ProcessRecord, is_stopped
 from etcdlab.runtime.child import AdoptedProcess, MemberProcess, signal_member, spawn
 from etcdlab.runtime.health import wait_healthy
@@ -29,6 +29,8 @@ from etcdlab.runtime.http import Endpoint
 from etcdlab.runtime.journal import Journal, now_text
 from etcdlab.runtime.usage import UsageMeter
 
+SPACE_LOOK_S: Final = 1.0
+"""Seconds between looks whether there is space again: the system has nothing to wait for."""
 _DOWN: Final = (NodeState.STOPPED, NodeState.FAILED)
 
 
@@ -71,6 +73,7 @@ class Node:
         self._healthy_at: float | None = None
         self._record: ProcessRecord | None = None
         self._wanted = False
+        self._exit_before: Exit | None = None  # it was asked to start
         self._changed = trio.Event()  # pulsed when `state` or `_wanted` may have changed
         self._directory = Path(plan.directory)
 
@@ -91,6 +94,7 @@ class Node:
     def start(self) -> None:
         """Ask for the member to run; FAILED and backing off members start at once. No effect when it runs."""
         self._wanted = True
+        self._exit_before = self.last_exit
         self._pulse()
 
     def stop(self, *, grace_s: float | None = None) -> None:
@@ -107,8 +111,17 @@ class Node:
         return await self.wait_state(lambda state: state in _DOWN or self._wanted)
 
     async def wait_settled(self) -> NodeState:
-        """Wait until the member is RUNNING, or down with nobody asking for more; return that state."""
-        return await self.wait_state(lambda state: state is NodeState.RUNNING or (state in _DOWN and not self._wanted))
+        """Wait until the member is RUNNING, or down with nobody asking for more; return that state.
+
+        One that found its disk full since it was asked to start is settled too, though it is tried again.
+        """
+
+        def is_settled(state: NodeState) -> bool:
+            if state is NodeState.BACKOFF and self.last_exit is not None and self.last_exit is not self._exit_before:
+                return self.last_exit.reason is ExitReason.DISK_FULL
+            return state is NodeState.RUNNING or (state in _DOWN and not self._wanted)
+
+        return await self.wait_state(is_settled)
 
     async def wait_state(self, accept: Callable[[NodeState], bool]) -> NodeState:
         """Wait until `accept(state)`; return that state."""
@@ -145,7 +158,7 @@ class Node:
                 await self.wait_state(lambda _: self._wanted)
                 if is_owed:
                     self._history = History((*self._history.restarts, trio.current_time()), self._history.failures + 1)
-                    self._restarted(delay_s=0.0)
+                    self._restarted(delay_s=0.0, is_free=False)
                 await self._keep_running(adopted)
                 adopted, is_owed = None, False
 
@@ -185,20 +198,27 @@ class Node:
                 self._stay_down(exit_, verdict.why_not, failed=verdict.failed)
                 return
             self._apply(NodeEvent.RETRY)
-            if not await self._back_off(verdict.delay_s):
+            if not await self._back_off(verdict.delay_s, until_space=exit_.reason is ExitReason.DISK_FULL):
                 self._apply(NodeEvent.STOP)
                 self._journal.emit(EventKind.STOPPED, self.name)
                 return
-            self._restarted(delay_s=verdict.delay_s)
+            self._restarted(delay_s=verdict.delay_s, is_free=exit_.reason.passes)
 
     def _ended(self, exit_: Exit) -> None:
         self.last_exit = exit_
         self._journal.emit(EventKind.EXITED, self.name, code=exit_.code, reason=exit_.reason.value, detail=exit_.detail)
 
-    def _restarted(self, *, delay_s: float) -> None:
+    def _restarted(self, *, delay_s: float, is_free: bool) -> None:
+        """`is_free`: it does not count against the budget."""
         self.restarts += 1
-        failures = self._history.failures
-        self._journal.emit(EventKind.RESTARTED, self.name, restarts=self.restarts, delay_s=delay_s, failures=failures)
+        self._journal.emit(
+            EventKind.RESTARTED,
+            self.name,
+            restarts=self.restarts,
+            delay_s=delay_s,
+            failures=self._history.failures,
+            **({"is_free": True} if is_free else {}),
+        )
 
     def _stay_down(self, exit_: Exit, why_not: str, *, failed: bool) -> None:
         # An operator's `start` begins with a clean slate: otherwise a spent budget would fail it again at once.
@@ -208,11 +228,18 @@ class Node:
         kind = EventKind.FAILED if failed else EventKind.STOPPED
         self._journal.emit(kind, self.name, why=why_not, reason=exit_.reason.value, remedy=exit_.remedy)
 
-    async def _back_off(self, delay_s: float) -> bool:
-        """Wait before a restart, no longer than until `start` or `stop` is called; False when it is not to happen."""
+    async def _back_off(self, delay_s: float, *, until_space: bool) -> bool:
+        """Wait before a restart, no longer than until `start` or `stop` is called; False when it is not to happen.
+
+        `until_space`: also until there is space on the disk.
+        """
         if self._wanted:
+            changed = self._changed
             with trio.move_on_after(delay_s):
-                await self._changed.wait()
+                await changed.wait()
+            while until_space and not changed.is_set() and space.is_full(Path(self.plan.data_dir)):
+                with trio.move_on_after(SPACE_LOOK_S):
+                    await changed.wait()
         return self._wanted
 
     async def _incarnation(self, adopted: ProcessRecord | None) -> Exit:
@@ -264,9 +291,10 @@ class Node:
         self._record = ProcessRecord(
             identity=child.identity, spawned_s=announcement.spawned_s, log_start=announcement.log_start
         )
-        # Without its record (the disk is full) it runs all the same; only a later daemon could not adopt it.
-        with contextlib.suppress(OSError):
+        try:
             self._record.save(self._directory)
+        except OSError:  # the disk is full: it runs all the same
+            ProcessRecord.forget(self._directory)
         self._journal.emit(EventKind.SPAWNED, self.name, pid=child.identity.pid)
         return child
 
@@ -302,7 +330,8 @@ class Node:
         lines: Sequence[bytes] = ()
         if self._record is not None:
             lines = logfile.last_lines(Path(self.plan.log), death.LINES_WANTED, since=self._record.log_start)
-        why = death.why(code=code, lines=lines, requested=requested, node=self.name)
+        is_full = space.is_full(Path(self.plan.data_dir))
+        why = death.why(code=code, lines=lines, requested=requested, node=self.name, is_disk_full=is_full)
         detail = why.detail
         if why.port is not None:
             detail = f"{detail}: port {why.port} is held by {ports.holder(why.port)}"

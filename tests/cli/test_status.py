@@ -22,7 +22,7 @@ PROMISED_OF_A_NODE = {
 class TestOfARunningLab:
     def test_json_has_the_names_that_scripts_rely_on(self, shared_lab):
         status = run_json("status")
-        assert set(status) == PROMISED | {"is_this_lab", "phase", "faults"}
+        assert set(status) == PROMISED | {"is_this_lab", "phase", "faults", "problems"}
         for node in status["nodes"]:
             assert set(node) == PROMISED_OF_A_NODE | {"paused", "problem"}
 
@@ -100,8 +100,21 @@ def test_people_are_told_what_is_wrong_and_what_to_do():
         last_exit=Exit(code=1, reason=ExitReason.DISK_FULL, at="", detail="no space left", remedy="Free some."),
     )  # fmt: skip
     status = LabStatus(
-        lab="l", verdict=ClusterVerdict.NO_QUORUM, cluster_id="7", is_this_lab=False, leader=None, nodes=(node,)
+        lab="l",
+        verdict=ClusterVerdict.NO_QUORUM,
+        cluster_id="7",
+        is_this_lab=False,
+        leader=None,
+        nodes=(node,),
+        problems=("no space is left on the disk",),
     )
     text = "\n".join(str(getattr(part, "text", part)) for part in status_view(status))
-    for words in ("no-quorum", "NOT THIS LAB", "Connection refused", "no space left", "Free some."):
+    for words in (
+        "no-quorum",
+        "NOT THIS LAB",
+        "Connection refused",
+        "no space left",
+        "Free some.",
+        "no space is left on the",
+    ):
         assert words in text

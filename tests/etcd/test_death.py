@@ -405,7 +405,7 @@ def test_what_cannot_heal_has_a_remedy() -> None:
     told = {
         why(code=1, lines=[fatal(text)], requested=False).reason
         for text in (
-            "bind: address already in use", "no space left on device", "permanently removed from the cluster",
+            "bind: address already in use", "permanently removed from the cluster",
             "has already been bootstrapped", "cluster ID mismatch", "read-only file system", "crc mismatch", "tls: x",
             "--initial-cluster", "cannot downgrade",
         )
@@ -444,3 +444,25 @@ def test_a_member_that_found_a_full_disk_when_it_was_started_says_so():
         "cannot run in /lab/n1/etcd.log: No space left on device",
     )
     assert "Free space" in death.remedy
+
+
+@pytest.mark.parametrize(
+    ("code", "lines", "reason"),
+    [
+        (1, [], ExitReason.DISK_FULL),
+        (2, [b'{"level":"fatal","ts":"2026-01-01T00:00:00Z","caller":"x.go:1","ms'], ExitReason.DISK_FULL),
+        (None, [], ExitReason.DISK_FULL),
+        (-9, [], ExitReason.SIGNALLED),
+        (0, [], ExitReason.CLEAN),
+        (1, [fatal("bind: address already in use")], ExitReason.PORT_TAKEN),
+    ],
+)
+def test_a_crash_without_a_reason_on_a_full_disk_is_for_want_of_space(code, lines, reason):
+    assert why(code=code, lines=lines, requested=False, is_disk_full=True).reason is reason
+
+
+def test_a_line_that_a_full_disk_cut_short_is_told_in_its_own_words():
+    line = fatal("write d/member/snap/db: no space left on device", "failed to commit tx")
+    torn = line[: line.index(b"device") + len(b'device","stack')]
+    death = why(code=1, lines=[torn], requested=False)
+    assert death.detail == "failed to commit tx: write d/member/snap/db: no space left on device"

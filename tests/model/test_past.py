@@ -36,6 +36,10 @@ COUNTED = History((3.0,), 1)
         ([SPAWNED, READY, (EventKind.ADOPTED, "n1", {"pid": 7}), READY], Life(pid=7, ready_s=2.0)),
         ([SPAWNED, EXITED], Life(is_owed=True)),
         ([SPAWNED, EXITED, RESTARTED], Life(restarts=1, history=COUNTED)),
+        (
+            [SPAWNED, EXITED, (*RESTARTED[:2], {**RESTARTED[2], "is_free": True})],
+            Life(restarts=1, history=History((), 1)),
+        ),
         ([SPAWNED, EXITED, RESTARTED, SPAWNED], Life(pid=7, restarts=1, history=COUNTED)),
         ([SPAWNED, EXITED, RESTARTED, SPAWNED, ASKED], Life(restarts=1, history=COUNTED)),
         ([SPAWNED, EXITED, RESTARTED, SPAWNED, ASKED, STOPPED], Life(restarts=1, history=COUNTED)),

@@ -102,3 +102,12 @@ def test_a_member_can_crash_for_days():
     rules = RestartRules(backoff_s=0.5, backoff_max_s=30.0, window_s=60.0)
     *_, last = crashes(rules, 2000, healthy_for_s=0.0, every_s=31.0)
     assert last.delay_s == 30.0
+
+
+def test_reasons_that_pass_cost_no_budget_and_need_none():
+    full = Exit(code=1, reason=ExitReason.DISK_FULL, at="2026-01-01T00:00:00Z")
+    spent = History(tuple(float(number) for number in range(RULES.budget)), 3)
+    verdict = judge(RULES, spent, full, now=200.0, healthy_for_s=0.0)
+    assert verdict.delay_s == 2.0
+    assert verdict.history == History(spent.restarts, 4)
+    assert judge(RULES, verdict.history, CRASH, now=200.0, healthy_for_s=0.0).failed

@@ -16,10 +16,12 @@ from hypothesis import strategies as st
 from etcdlab.model.event import Event, EventKind
 from etcdlab.model.exit import ExitReason
 from etcdlab.model.lifecycle import NodeState
+from etcdlab.model.past import Past
 from etcdlab.model.restart import RestartPolicy, RestartRules
+from etcdlab.prepare import space
 from etcdlab.prepare.process import ProcessIdentity, ProcessRecord
 from etcdlab.runtime import node as nodes
-from tests.runtime.scripted import BAD_FLAG, NO_SPACE, STOP_S, ScriptedProcess, supervised
+from tests.runtime.scripted import BAD_FLAG, NO_PORT, NO_SPACE, STOP_S, ScriptedProcess, supervised
 
 RULES = RestartRules(backoff_s=1, backoff_max_s=4, healthy_after_s=10, budget=6, window_s=300)
 TERM, KILL, STOP, CONT = signal.SIGTERM, signal.SIGKILL, signal.SIGSTOP, signal.SIGCONT
@@ -112,27 +114,24 @@ class TestLife:
         member.process.end(2)
         await member.wait_spawned(3 + RULES.budget)
 
-    @pytest.mark.parametrize(
-        ("log", "reason"), [(BAD_FLAG, ExitReason.BAD_FLAG), (NO_SPACE, ExitReason.DISK_FULL)], ids=["flag", "disk"]
-    )
-    async def test_what_cannot_heal_fails_at_once(self, member, log, reason, autojump_clock):
+    async def test_what_cannot_heal_fails_at_once(self, member, autojump_clock):
         member.node.start()
         await member.settle()
-        member.process.end(1, log)
+        member.process.end(1, BAD_FLAG)
         assert await member.node.wait_settled() is NodeState.FAILED
         assert len(member.processes) == 1
-        assert member.node.last_exit.reason is reason
+        assert member.node.last_exit.reason is ExitReason.BAD_FLAG
         assert member.node.last_exit.remedy in member.events()[-1].detail["remedy"]
 
     async def test_the_remedy_names_the_member(self, member, autojump_clock):
         await member.start()
-        member.process.end(1, NO_SPACE)
+        member.process.end(1, NO_PORT)
         assert await member.settle() is NodeState.FAILED
         assert "etcdlab start n1" in member.node.last_exit.remedy
 
     async def test_words_of_an_earlier_incarnation_explain_nothing(self, member, autojump_clock):
         await member.start()
-        member.process.end(1, NO_SPACE)
+        member.process.end(1, BAD_FLAG)
         assert await member.settle() is NodeState.FAILED
         await member.start()
         member.process.end(-KILL)
@@ -160,6 +159,76 @@ class TestLife:
         member.node.stop()
         assert await member.node.wait_down() is NodeState.STOPPED
         assert member.process.signals[0] is TERM
+
+    async def test_a_member_that_cannot_be_recorded_is_not_taken_for_the_one_before_it(
+        self, member, monkeypatch, autojump_clock
+    ):
+        def full(self: ProcessRecord, directory: Path) -> None:
+            raise OSError(28, "No space left on device")
+
+        await member.start()
+        monkeypatch.setattr(ProcessRecord, "save", full)
+        member.process.end(2)
+        await member.wait_spawned(2)
+        assert ProcessRecord.last(Path(member.plan.directory)) is None
+
+
+@pytest.mark.trio
+class TestFullDisk:
+    @pytest.fixture
+    def disk(self, monkeypatch):
+        class Disk:
+            full = True
+
+        monkeypatch.setattr(space, "is_full", lambda _: Disk.full)
+        return Disk
+
+    async def test_a_member_waits_for_space_as_long_as_it_takes_and_spends_no_budget(
+        self, member, disk, autojump_clock
+    ):
+        await member.start()
+        for count in range(2, 4 + RULES.budget):
+            disk.full = True
+            member.process.end(1, NO_SPACE)
+            await trio.sleep(60)
+            assert (member.node.state, len(member.processes)) == (NodeState.BACKOFF, count - 1)
+            disk.full = False
+            freed_at = trio.current_time()
+            await member.wait_spawned(count)
+            assert member.process.spawned_at - freed_at <= nodes.SPACE_LOOK_S
+        assert Past(member.events()).lives["n1"].history.restarts == ()
+        member.process.healthy.set()
+        assert await member.node.wait_settled() is NodeState.RUNNING
+
+    async def test_a_limit_that_the_disk_knows_nothing_of_is_tried_ever_more_rarely(self, member, disk, autojump_clock):
+        disk.full = False
+        await member.start()
+        for count in range(2, 4 + RULES.budget):
+            member.process.end(1, NO_SPACE)
+            await member.wait_spawned(count)
+        died_at = trio.current_time()
+        member.process.end(1, NO_SPACE)
+        await member.wait_spawned(count + 1)
+        assert member.process.spawned_at - died_at == RULES.backoff_max_s
+
+    async def test_who_waits_for_a_start_is_told_at_once_and_can_have_it_tried_at_once(
+        self, member, disk, autojump_clock
+    ):
+        for count in (1, 2):
+            member.node.start()
+            await member.wait_spawned(count)
+            asked_at = trio.current_time()
+            member.process.end(1, NO_SPACE)
+            assert await member.node.wait_settled() is NodeState.BACKOFF
+            assert trio.current_time() == asked_at
+        member.node.stop()
+        assert await member.node.wait_down() is NodeState.STOPPED
+
+    async def test_a_crash_whose_last_words_had_no_space_is_one(self, member, disk, autojump_clock):
+        await member.start()
+        member.process.end(2)
+        assert await member.settle() is NodeState.BACKOFF
+        assert member.node.last_exit.reason is ExitReason.DISK_FULL
 
 
 @pytest.mark.trio

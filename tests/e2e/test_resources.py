@@ -1,0 +1,86 @@
+"""What a lab lacks for a while: it says so, and goes on when it is there again."""
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from etcdlab.errors import EtcdlabError
+from etcdlab.lab import Lab
+from etcdlab.model.event import EventKind
+from etcdlab.model.exit import ExitReason
+from etcdlab.model.lifecycle import NodeState
+from etcdlab.model.topology import EtcdTable, Profile, Topology
+from etcdlab.runtime import journal
+from etcdlab.up import Request, up
+from tests.e2e.labs import WATCHER, running, wait_event
+
+pytestmark = pytest.mark.etcd
+ONE = Topology(name="small", nodes=1, etcd=EtcdTable(profile=Profile.FAST))
+PATIENCE_S = 30
+LARGE = "x" * 100_000
+
+
+@contextlib.contextmanager
+def small_disk(path: Path, size: str) -> Iterator[None]:
+    """A file system of this size at `path`, which becomes the labs' home; skips where that is not allowed."""
+    path.mkdir(mode=0o700)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "etcdlab-test", str(path)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to mount")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(path)], check=True)  # a daemon may be ending
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    home = tmp_path / "home"
+    monkeypatch.setenv("ETCDLAB_HOME", str(home))
+    return home
+
+
+def fill(path: Path) -> None:
+    """Leave no byte on the disk of this path."""
+    with path.open("wb", buffering=0) as file:
+        for size in (2**20, 2**12):
+            with contextlib.suppress(OSError):
+                while True:
+                    file.write(b"\0" * size)
+
+
+def put_until_it_dies(lab: Lab) -> None:
+    with contextlib.suppress(EtcdlabError):
+        for number in range(100):
+            lab.etcdctl("--command-timeout=2s", "put", f"k{number}", LARGE)
+
+
+def test_a_member_that_a_full_disk_ended_goes_on_when_there_is_space(home, tmp_path):
+    with small_disk(home, "160m"), running(ONE, base=tmp_path) as (lab, _):
+        lab.etcdctl("put", "before", "1")
+        before = journal.read(lab.directory.events)[-1].seq
+        fill(home / "fill")
+        put_until_it_dies(lab)
+        status = lab.status()
+        (node,) = status.nodes
+        assert (node.state, node.last_exit and node.last_exit.reason) == (NodeState.BACKOFF, ExitReason.DISK_FULL)
+        assert "no space left on the disk" in status.problems[0]
+        (home / "fill").unlink()
+        wait_event(lab, EventKind.READY, "n1", after=before)
+        assert lab.status().problems == ()
+        assert "before" in lab.etcdctl("get", "before")
+        written = journal.read(lab.directory.events)
+        assert [event.seq for event in written] == list(range(1, written[-1].seq + 1))
+        lab.etcdctl("put", "after", "1")
+
+
+@pytest.mark.parametrize("size", ["4k", "24k", "48k", "80k", "1m", "40m"])
+def test_an_up_on_a_disk_that_is_too_small_says_so_and_leaves_nothing(home, tmp_path, size):
+    with small_disk(home, size):
+        with pytest.raises(EtcdlabError, match=r"[Nn]o space left"):
+            up(Request(topology=ONE, base=tmp_path, explicit=True), WATCHER)
+        assert list(home.iterdir()) == []
