@@ -96,6 +96,7 @@ class FaultNetwork:
     async def end(self) -> None:
         """End the process, and with it all connections that it carries."""
         self._ends = True
+        self._pulse()
         with trio.move_on_after(END_S):
             stream = self._stream
             if stream is not None:
@@ -104,12 +105,21 @@ class FaultNetwork:
                 await self._changed.wait()
 
     async def _order(self, order: Order) -> None:
-        if (stream := self._stream) is not None:
-            number = await self._send(stream, order)
-            while self._stream is stream and self._carried_out < number:
-                await self._changed.wait()
-        if stream is None or self._stream is not stream:
-            raise LabStateError("the fault network is just being started again", hint="Try again in a moment.")
+        """Have it carried out, if need be by the process that follows one that died. To order twice does no harm."""
+        with trio.move_on_after(START_S):
+            while not self._ends:
+                if (stream := self._stream) is None:
+                    await self._changed.wait()
+                    continue
+                number = await self._send(stream, order)
+                while self._stream is stream and self._carried_out < number:
+                    await self._changed.wait()
+                if self._stream is stream:
+                    return
+        why = f": {self._problem}" if self._problem is not None else ""
+        raise LabStateError(
+            f"the fault network does not run{why}", hint=f"{self._directory.daemon_log} says what became of it."
+        )
 
     async def _send(self, stream: trio.SocketStream, order: Order) -> int:
         async with self._sending:

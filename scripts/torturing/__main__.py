@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from etcdlab.model.topology import Profile
-from torturing import hostile, kills, report, signals
+from torturing import hostile, kills, network, report, signals
 from torturing.attack import Attack, sequence
 from torturing.field import Field
 from torturing.siege import Siege
@@ -27,6 +27,7 @@ GROUPS: Final[Mapping[str, tuple[Attack, ...]]] = {
     "kills": kills.ATTACKS,
     "signals": signals.ATTACKS,
     "hostile": hostile.ATTACKS,
+    "network": network.ATTACKS,
 }
 MINUTES: Final = 30.0
 
@@ -47,14 +48,15 @@ def main() -> int:
     if options.json is not None:
         options.json.write_bytes(report.encode(tally, seed=options.seed, profile=options.profile))
     if tally.findings:
-        words = " ".join([*options.attacks, f"--seed {options.seed} --profile {options.profile} --runs {tally.strike}"])
+        names = [*options.attacks, *(["--faults"] if options.faults else [])]
+        words = " ".join([*names, f"--seed {options.seed} --profile {options.profile} --runs {tally.strike}"])
         print(f"\nThe same blows again: scripts/torture {words}")
     return 1 if tally.findings else 0
 
 
 def besiege(options: argparse.Namespace, attacks: list[Attack], tally: Tally, home: Path) -> None:
     """Strike until there were enough kills or strikes, or the time is over."""
-    field = Field(home, Profile(options.profile), tally)
+    field = Field(home, Profile(options.profile), tally, faults=options.faults)
     siege = Siege(field, tally)
     deadline = time.monotonic() + options.minutes * 60
     try:
@@ -112,6 +114,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, metavar="N", help="strikes at most (default: no bound)")
     parser.add_argument("--minutes", type=float, default=MINUTES, metavar="M", help=f"at most (default: {MINUTES:g})")
     parser.add_argument("--profile", choices=[profile.value for profile in Profile], default=Profile.FAST.value)
+    parser.add_argument("--faults", action="store_true", help="a lab with a fault network, for the group network")
     parser.add_argument("--json", type=Path, metavar="FILE", help="the result for programs")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="copy a lab that did not come up to DIR")
     return parser.parse_args()

@@ -15,7 +15,7 @@ from etcdlab.lab import Lab
 from etcdlab.model.event import EventKind
 from etcdlab.model.plan import NodePlan, Plan
 from etcdlab.model.status import ClusterVerdict, LabStatus
-from etcdlab.model.topology import EtcdTable, Profile, RestartTable, Topology
+from etcdlab.model.topology import EtcdTable, NetworkTable, Profile, RestartTable, Topology
 from etcdlab.model.units import Duration
 from etcdlab.prepare import config
 from etcdlab.prepare.labdir import LabDirectory
@@ -37,7 +37,7 @@ class Field:
     `is_fresh` says that the strike ended the lab on purpose: nothing was served meanwhile, and counts begin anew.
     """
 
-    def __init__(self, home: Path, profile: Profile, tally: Tally) -> None:
+    def __init__(self, home: Path, profile: Profile, tally: Tally, *, faults: bool = False) -> None:
         self.directory: Final = LabDirectory(home / LAB)
         self.lab: Final = Lab(self.directory)
         self.verbs: Final = Verbs(home, tally)
@@ -47,6 +47,7 @@ class Field:
         topology = Topology(
             name=LAB,
             etcd=EtcdTable(profile=profile),
+            network=NetworkTable(faults=faults),
             # The daemon dies more often than any lab's budget of restarts allows for.
             restart=RestartTable(healthy_after=Duration(0.1), budget=10**6),
         )

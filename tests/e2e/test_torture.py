@@ -1,4 +1,5 @@
-"""A short form of `scripts/torture`: ten daemons killed in a row, at many moments, under a writing client."""
+"""A short form of `scripts/torture`: ten daemons killed in a row, at many moments, under a writing client,
+of a lab with a fault network, which dies too."""
 
 import json
 import os
@@ -17,8 +18,9 @@ BOUND_S = 120
 def test_ten_daemons_killed_in_a_row_cost_nothing(tmp_path: Path) -> None:
     result = tmp_path / "torture.json"
     scripts = Path(__file__).parents[2] / "scripts"
+    words = ["kills", "network", "--faults", "--seed", str(SEED), "--kills", str(KILLS), "--json", str(result)]
     done = subprocess.run(
-        [sys.executable, "-m", "torturing", "kills", "--seed", str(SEED), "--kills", str(KILLS), "--json", str(result)],
+        [sys.executable, "-m", "torturing", *words],
         env={**os.environ, "PYTHONPATH": str(scripts)},
         capture_output=True,
         text=True,

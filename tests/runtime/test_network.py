@@ -136,8 +136,6 @@ async def test_one_that_died_is_followed_by_one_with_the_same_faults(directory, 
             send_signal(first, signal.SIGKILL)
             while network._stream is not None:
                 await network._changed.wait()
-            with pytest.raises(LabStateError, match="just being started again"):
-                await network.heal()
             await network.wait_started()
             assert network.faults == before
     if not with_daemon:
@@ -149,6 +147,28 @@ async def test_one_that_died_is_followed_by_one_with_the_same_faults(directory, 
         await network.heal([LINK], None)
         assert [active.link for active in network.faults] == [LINK.back]
     assert [kind for kind, _ in told(directory)].count(EventKind.FAULT_INJECTED) == 2
+
+
+@pytest.mark.parametrize("notices", [True, False], ids=["when it is known to be dead", "while it dies"])
+async def test_what_is_ordered_meanwhile_is_carried_out_by_the_next_one(directory, notices):
+    """Once it was refused, with a hint to try again in a moment."""
+    async with supervised(directory) as network:
+        await network.inject([LINK], Cut(), for_s=None)
+        send_signal(process(directory), signal.SIGKILL)
+        while notices and network._stream is not None:
+            await network._changed.wait()
+        await network.inject([LINK.back], Cut(), for_s=None)
+        assert [active.link for active in network.faults] == [LINK, LINK.back]
+        await network.heal()
+        assert network.faults == ()
+    assert [kind for kind, _ in told(directory)].count(EventKind.NETWORK_LOST) == 1
+
+
+async def test_what_is_ordered_at_the_end_is_refused(directory):
+    async with supervised(directory) as network:
+        await network.end()
+        with pytest.raises(LabStateError, match="the fault network does not run"):
+            await network.heal()
 
 
 async def test_a_port_that_is_taken_is_named(directory):
