@@ -26,11 +26,18 @@ POLL_S: Final = 0.02
 def down(directory: LabDirectory, *, purge: bool) -> bool:
     """Stop the lab, whether or not its daemon lives, and (`purge`) remove it. False when it was down already.
 
-    Who starts it meanwhile has it, unless it is to be purged: then that one is ended as well. Raises NotRunningError
-    when there is no lab, TimedOutError when its daemon does not end in time, LabStateError when it cannot be removed.
+    Who starts it meanwhile has it, unless it is to be purged: then that one is ended as well, and one that is just
+    being made. Raises NotRunningError when there is no lab, TimedOutError when its daemon does not end in time,
+    LabStateError when it cannot be removed.
     """
     deadline, was_up = time.monotonic() + STOP_TIMEOUT_S, False
-    plan = _plan(directory)
+    may_be_young = purge and directory.is_running()
+    try:
+        plan = _plan(directory)
+    except NotRunningError:
+        if not may_be_young:
+            raise
+        plan = None
     while True:
         was_up |= _end_daemon(directory, plan, deadline, purge=purge)
         if (lock := directory.acquire(make=False)) is not None:
@@ -38,6 +45,9 @@ def down(directory: LabDirectory, *, purge: bool) -> bool:
         if not (purge and directory.path.exists()):
             return was_up
     try:
+        if not directory.exists():  # it came to nothing; what else may be here is not ours to remove
+            return was_up
+        plan = _plan(directory)
         number = signal.SIGKILL if purge else signal.SIGTERM
         was_up |= bool(end_members(directory, number, timeout_s=plan.timeouts.stop_s if plan else STOP_S))
         end_network(directory, plan)
@@ -63,8 +73,8 @@ def _end_daemon(directory: LabDirectory, plan: Plan | None, deadline: float, *, 
             return False
         client = Client(plan.socket if plan else str(socket_path(directory.path)), timeout_s=ANSWER_TIMEOUT_S)
         deaf_at = time.monotonic() + DEAF_S
-        while not _ask(directory, client, purge=purge, is_deaf=time.monotonic() > deaf_at):
-            # Who holds the lab may be about to start it, and have no socket yet.
+        # Who holds the lab may be about to make or start it, and have no plan or no socket yet.
+        while not _ask(directory, client, purge=purge, is_deaf=time.monotonic() > deaf_at and directory.exists()):
             if wait_released(POLL_S):
                 return True
             if time.monotonic() > deadline:

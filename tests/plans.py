@@ -24,7 +24,7 @@ def make_plan(
     identities "client" (no CN) and "root", whose files are named but not made.
     """
     directory = LabDirectory(tmp_path / lab)
-    directory.path.mkdir(mode=0o700, parents=True)
+    directory.path.mkdir(mode=0o700, parents=True, exist_ok=True)
     ports = client_ports or [1079 + 100 * number for number in range(1, nodes + 1)]
     plan = Plan(
         lab=lab,

@@ -85,11 +85,13 @@ class ProcessRecord(msgspec.Struct, frozen=True, kw_only=True):
         """The record of this directory's member if it runs, else None.
 
         One that was announced and not recorded, since its daemon was killed between the two, is looked for; so is one
-        that has run before and has no record that can be read.
+        that has run before and has no record that can be read, or one of a process that is no member.
         """
         record = cls.last(directory)
-        if record is not None and is_alive(record.identity) and is_member(record.identity.pid, directory):
-            return record
+        if record is not None and is_alive(record.identity):
+            if is_member(record.identity.pid, directory):
+                return record
+            record = None  # it says what was never so
         announced = _read(directory / ANNOUNCEMENT, Announcement)
         if announced is not None and (identity := _find(lambda pid, argv: argv == list(announced.argv))):
             return cls(identity=identity, spawned_s=announced.spawned_s, log_start=announced.log_start)

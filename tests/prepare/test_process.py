@@ -195,10 +195,14 @@ def test_a_member_with_its_data_elsewhere_is_known_by_where_it_works(tmp_path: P
         assert ProcessRecord.of_living(node) == record_of(identified(process))
 
 
-@pytest.mark.parametrize("lost", ["torn", "gone"])
+@pytest.mark.parametrize("lost", ["torn", "gone", "another's"])
 def test_a_member_whose_record_was_lost_is_looked_for(member: Child, tmp_path: Path, lost: str) -> None:
     if lost == "torn":
         (tmp_path / RECORD).write_bytes(b'{"identity":')
+    elif lost == "another's":
+        identity = identify(os.getpid())
+        assert identity is not None
+        record_of(identity).save(tmp_path)
     else:
         assert ProcessRecord.of_living(tmp_path) is None, "one that never ran is not looked for"
         (tmp_path / "data" / "member").mkdir(parents=True)
