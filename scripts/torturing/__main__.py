@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from etcdlab.model.topology import Profile
-from torturing import hostile, kills, network, report, signals
+from torturing import hostile, kills, network, remains, report, rivals, signals
 from torturing.attack import Attack, sequence
 from torturing.field import Field
 from torturing.siege import Siege
@@ -28,6 +28,8 @@ GROUPS: Final[Mapping[str, tuple[Attack, ...]]] = {
     "signals": signals.ATTACKS,
     "hostile": hostile.ATTACKS,
     "network": network.ATTACKS,
+    "rivals": rivals.ATTACKS,
+    "remains": remains.ATTACKS,
 }
 MINUTES: Final = 30.0
 

@@ -14,6 +14,7 @@ class Chronicle:
     """Reads what is new and tells the tally what is wrong with it. `term` is the last whose leader was told.
 
     `may_begin_anew` says that the members' data may be discarded: terms then count from the beginning, perhaps twice.
+    `torn` is the one line that an attack has left torn.
     """
 
     def __init__(self, path: Path, tally: Tally) -> None:
@@ -24,6 +25,7 @@ class Chronicle:
         self._sequence = 0
         self.term = 0
         self.may_begin_anew = False
+        self.torn = b""
         self._running: dict[str, int] = {}
 
     def news(self) -> list[Event]:
@@ -33,9 +35,9 @@ class Chronicle:
         events = []
         for line in self._lines():
             event = parse(line)
-            if event is None:
+            if event is None and line != self.torn:
                 self._tally.lost(Loss.LINE, f"{line[:200]!r}")
-            else:
+            elif event is not None:
                 self._check(event)
                 events.append(event)
         return events

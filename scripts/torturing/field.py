@@ -4,7 +4,7 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +27,8 @@ from torturing.verbs import Running, Verbs
 from torturing.writer import Writer
 
 LAB: Final = "torture"
+ONE_MEMBER: Final = ("--nodes", "1", "--profile", "fast", "--json")
+"""What makes another lab, beside it, a small one."""
 PATIENCE_S: Final = 30.0
 POLL_S: Final = 0.002
 
@@ -78,6 +80,16 @@ class Field:
                 self.tally.lost(Loss.DUPLICATE, f"{name} runs as {found[name].pid} and as {identity.pid}")
             found[name] = identity
         return found
+
+    def left_of(self, names: Collection[str]) -> list[str]:
+        """The processes and directories of other labs, by their names."""
+        places = [self.directory.path.with_name(name) for name in names]
+        processes = [
+            str(process)
+            for process in psutil.process_iter(["cmdline"])
+            if any(f"{place}/" in f"{argument}/" for argument in process.info["cmdline"] or () for place in places)
+        ]
+        return processes + [str(place) for place in places if place.exists()]
 
     @property
     def daemon_pid(self) -> int:

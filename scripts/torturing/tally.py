@@ -25,6 +25,7 @@ class Loss(enum.Enum):
     LOG = "log lines lost or told twice"
     GROWTH = "things that grew"
     BUDGET = "restart budgets forgotten"
+    STRANGER = "processes of others that were hit"
     ORPHAN = "orphans"
     PORT = "ports left"
     DIRECTORY = "directories left"

@@ -28,6 +28,11 @@ class Done:
     errors: str
 
     @property
+    def told(self) -> str:
+        """All that it said: an error is in the output if that is JSON."""
+        return self.out.decode(errors="replace") + self.errors
+
+    @property
     def lab(self) -> LabStatus:
         """What `up --json` and `status --json` print."""
         return msgspec.json.decode(self.out, type=LabStatus)

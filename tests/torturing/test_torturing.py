@@ -123,6 +123,13 @@ class TestChronicle:
         Chronicle(journal, tally).news()
         assert lost(tally) == [Loss.LINE, Loss.ORDER]
 
+    def test_does_not_count_the_line_that_an_attack_tore(self, journal, tally):
+        chronicle = Chronicle(journal, tally)
+        chronicle.torn = b'{"seq":1,"ti'
+        journal.write_bytes(chronicle.torn + b'\n{"seq\n')
+        chronicle.news()
+        assert lost(tally) == [Loss.LINE]
+
     def test_notices_an_end_that_was_not_told_or_twice_and_a_leader_told_twice(self, journal, tally):
         self.write(journal, EventKind.SPAWNED, "n1", pid=1)
         self.write(journal, EventKind.SPAWNED, "n1", pid=2)
