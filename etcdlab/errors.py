@@ -5,8 +5,11 @@ and what was found, and in its `hint` what to do next.
 """
 
 import enum
+import errno
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Final
+
+_EXHAUSTION: Final = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM, errno.ENOBUFS)
 
 
 class ExitStatus(enum.IntEnum):
@@ -120,6 +123,11 @@ class ControlError(EtcdlabError):
     """The control socket was reached but its answer could not be used."""
 
     code = "control"
+
+
+def is_exhaustion(error: OSError) -> bool:
+    """Whether the system lacked what will be there again: descriptors, processes, memory."""
+    return error.errno in _EXHAUSTION
 
 
 def by_code(code: str) -> type[EtcdlabError]:

@@ -12,7 +12,15 @@ from etcdlab.control.api import Api, UnknownNodeError
 from etcdlab.control.connection import Answer, Request, error_answer
 from etcdlab.control.openapi import Operation
 from etcdlab.control.wire import Request as Taken
-from etcdlab.errors import EtcdlabError, LabStateError, QuorumError, TimedOutError, UsageError
+from etcdlab.errors import (
+    ControlError,
+    EtcdlabError,
+    LabStateError,
+    QuorumError,
+    TimedOutError,
+    UsageError,
+    is_exhaustion,
+)
 
 log = logging.getLogger(__name__)
 _STATUS: Final = (
@@ -53,6 +61,9 @@ class Application:
             status = next(status for kind, status in _STATUS if isinstance(failure, kind))
             return error_answer(status, failure.message, code=failure.code, hint=failure.hint)
         except Exception as bug:
+            if isinstance(bug, OSError) and is_exhaustion(bug):
+                message, hint = f"the lab's daemon could not do it: {bug.strerror}", "Try again when there is some."
+                return error_answer(HTTPStatus.SERVICE_UNAVAILABLE, message, code=ControlError.code, hint=hint)
             log.exception("%s %s failed", request.method, path)
             message = f"a bug in etcdlab: {type(bug).__name__}: {bug}"
             hint = "The lab's daemon.log has the traceback."

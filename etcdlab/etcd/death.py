@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from etcdlab.errors import is_exhaustion
 from etcdlab.etcd.log import Record, parse
 from etcdlab.model.exit import ExitReason
 from etcdlab.model.text import printable
@@ -121,9 +122,6 @@ _NAMELESS: Final = frozenset({"discovery failed", "failed to start etcd", "serve
 _LONGEST: Final = 2000
 """Characters of a line that are looked at, and told: some rules take a time that is quadratic in them."""
 
-_PASSING: Final = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
-"""Errors of the system that pass: too many open files or processes, no memory."""
-
 _PORT: Final = re.compile(r"listen tcp\d? \S*:(?P<port>\d+): bind")
 
 
@@ -181,7 +179,7 @@ def foreign_data(lines: Sequence[bytes], *, node: str = "NODE") -> Explanation |
 def not_started(binary: str, error: OSError, *, node: str = "NODE") -> Explanation:
     """Explain that a member could not be started: for want of its binary, of a place to run in, or of resources."""
     place = str(error.filename or binary)
-    if error.errno in _PASSING:
+    if is_exhaustion(error):
         return _recoverable(ExitReason.OUT_OF_RESOURCES, f"cannot run {binary}: {error.strerror}", node)
     return (binary_missing if place == binary else place_unusable)(place, error, node=node)
 

@@ -16,6 +16,7 @@ from typing import Final, Self, TypeVar
 
 import msgspec
 
+from etcdlab.errors import LabStateError, is_exhaustion
 from etcdlab.prepare.files import replace_file
 
 RECORD: Final = "process.json"
@@ -116,7 +117,10 @@ def is_member(pid: int, directory: Path, argv: Sequence[str] | None = None) -> b
 
 
 def identify(pid: int) -> ProcessIdentity | None:
-    """The identity of the live process with this pid; None when there is none (a zombie is none)."""
+    """The identity of the live process with this pid; None when there is none (a zombie is none).
+
+    Raises OSError for want of descriptors, LabStateError where nothing is known of any process.
+    """
     if sys.platform == "linux":
         stat = _stat(pid)
         if stat is None or stat[_STATE] in (b"Z", b"X"):
@@ -136,7 +140,10 @@ def identify(pid: int) -> ProcessIdentity | None:
 def consumption(pid: int) -> tuple[float, int] | None:
     """What a process has used: CPU seconds so far and resident bytes now; None when it is gone or not ours to see."""
     if sys.platform == "linux":  # not psutil, whose import would delay the end of every boot by 25 ms
-        stat = _stat(pid)
+        try:
+            stat = _stat(pid)
+        except OSError:
+            return None
         if stat is None:
             return None
         cpu_s = (int(stat[_UTIME]) + int(stat[_STIME])) / os.sysconf("SC_CLK_TCK")
@@ -152,7 +159,7 @@ def consumption(pid: int) -> tuple[float, int] | None:
 
 
 def is_alive(identity: ProcessIdentity) -> bool:
-    """Whether exactly this process still runs."""
+    """Whether exactly this process still runs. Raises as `identify`."""
     return identify(identity.pid) == identity
 
 
@@ -251,12 +258,27 @@ def _began(pid: int) -> float:
 
 
 def _stat(pid: int) -> list[bytes] | None:
-    """The fields of `/proc/PID/stat` from the state on: the name before it may hold anything."""
+    """The fields of `/proc/PID/stat` from the state on: the name before it may hold anything.
+
+    None when there is no such process, or it is not ours to see. Raises OSError when it cannot be looked at for want of
+    descriptors, LabStateError when no process can be.
+    """
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
-    except OSError:
+    except OSError as error:
+        if is_exhaustion(error):  # which says nothing of the process
+            raise
+        if not os.path.exists("/proc/self"):  # noqa: PTH110
+            raise _no_proc() from None
         return None
     return stat[stat.rindex(b")") + 2 :].split()
+
+
+def _no_proc() -> LabStateError:
+    return LabStateError(
+        "/proc cannot be read here: without it no process can be told from another, and none is started or ended",
+        hint="Mount it (`mount -t proc proc /proc`), or have the container give it.",
+    )
 
 
 @functools.cache

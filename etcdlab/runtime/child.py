@@ -31,6 +31,9 @@ class MemberProcess(Protocol):
     async def wait(self) -> int | None:
         """Wait for the end: the exit code as in `subprocess`, or None when it cannot be known."""
 
+    def signal(self, number: signal.Signals) -> None:
+        """Signal it; nothing happens when it is already gone."""
+
 
 class ChildProcess:
     """A process that this daemon started."""
@@ -43,12 +46,17 @@ class ChildProcess:
         """Wait for the end and reap it."""
         return await self._process.wait()
 
+    def signal(self, number: signal.Signals) -> None:
+        """Signal it: nobody else has its pid before we have reaped it, so that takes no descriptor."""
+        self._process.send_signal(number)
+
 
 class AdoptedProcess:
     """A process that an earlier daemon of this lab started. Its parent reaps it, so its exit code stays unknown."""
 
     def __init__(self, identity: ProcessIdentity) -> None:
         self.identity = identity
+        self._descriptor: int | None = None  # while it is waited for
 
     async def wait(self) -> None:
         """Wait for the end: at once on Linux (pidfd), within POLL_S elsewhere."""
@@ -57,11 +65,27 @@ class AdoptedProcess:
                 descriptor = os.pidfd_open(self.identity.pid)
                 try:
                     if is_alive(self.identity):
+                        self._descriptor = descriptor
                         await trio.lowlevel.wait_readable(descriptor)
                 finally:
+                    self._descriptor = None
                     os.close(descriptor)
-        while is_alive(self.identity):  # noqa: ASYNC110 - the system has nothing to wait for
+        while self._may_live():  # noqa: ASYNC110 - the system has nothing to wait for
             await trio.sleep(POLL_S)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Signal exactly this process."""
+        if self._descriptor is None:
+            send_signal(self.identity, number)
+            return
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._descriptor, number)
+
+    def _may_live(self) -> bool:
+        try:
+            return is_alive(self.identity)
+        except OSError:  # nothing can be looked at, for want of descriptors
+            return True
 
 
 async def spawn(argv: Sequence[str], *, env: Mapping[str, str], directory: Path, log: Path) -> ChildProcess:
@@ -78,12 +102,7 @@ async def spawn(argv: Sequence[str], *, env: Mapping[str, str], directory: Path,
             start_new_session=True,
         )
     finally:
-        os.close(descriptor)
+        os.close(descriptor)  # before the next is needed: there may be no more
     # An exited child is a zombie until waited for, and has no identity: any will do, since no signal can reach it.
     identity = identify(process.pid) or ProcessIdentity(pid=process.pid, start_time=0, boot="")
     return ChildProcess(process, identity)
-
-
-def signal_member(process: MemberProcess, number: signal.Signals) -> None:
-    """Signal a member; nothing happens when it is already gone."""
-    send_signal(process.identity, number)

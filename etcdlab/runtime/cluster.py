@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 import trio
 
+from etcdlab import descriptors
 from etcdlab.errors import BootError, CertificateError, LabStateError, QuorumError, TimedOutError
 from etcdlab.etcd import log, logfile
 from etcdlab.etcd.api import GatewayError
@@ -222,6 +223,11 @@ class Cluster:
             yield f"there is no space left on the disk of {place}: free some, and the lab goes on by itself"
         if self._journal.problem:
             yield f"{self._journal.problem}; events are kept until they can be written"
+        if not descriptors.can_open():
+            yield (
+                "the lab's daemon may open no more files: what needs one is tried again; "
+                "with `ulimit -n` before `etcdlab up` it may open more"
+            )
 
     async def start(self, names: Sequence[str]) -> None:
         """Start members; also leaves FAILED. Waits until they run, unless too few are up for a quorum."""

@@ -23,7 +23,7 @@ from etcdlab.model.plan import NodePlan
 from etcdlab.model.restart import History, RestartRules, judge
 from etcdlab.prepare import ports, space
 from etcdlab.prepare.process import Announcement, ProcessRecord, is_stopped
-from etcdlab.runtime.child import AdoptedProcess, MemberProcess, signal_member, spawn
+from etcdlab.runtime.child import AdoptedProcess, MemberProcess, spawn
 from etcdlab.runtime.health import wait_healthy
 from etcdlab.runtime.http import Endpoint
 from etcdlab.runtime.journal import Journal, now_text
@@ -133,7 +133,7 @@ class Node:
         """Signal the member's process, if there is one, and keep `paused` true to what the signal does."""
         if self.process is None:
             return
-        signal_member(self.process, number)
+        self.process.signal(number)
         if number is signal.SIGSTOP and not self.paused:
             self.paused = True
             self._journal.emit(EventKind.PAUSED, self.name)
@@ -321,15 +321,16 @@ class Node:
         await self.wait_state(lambda _: not self._wanted)
         self._apply(NodeEvent.STOP)
         if self._grace_s:
-            signal_member(process, signal.SIGTERM)
+            process.signal(signal.SIGTERM)
             self.signal(signal.SIGCONT)
             await trio.sleep(self._grace_s)
-        signal_member(process, signal.SIGKILL)
+        process.signal(signal.SIGKILL)
 
     def _explain(self, code: int | None, requested: bool) -> Exit:
         lines: Sequence[bytes] = ()
         if self._record is not None:
-            lines = logfile.last_lines(Path(self.plan.log), death.LINES_WANTED, since=self._record.log_start)
+            with contextlib.suppress(OSError):  # then its exit code must do
+                lines = logfile.last_lines(Path(self.plan.log), death.LINES_WANTED, since=self._record.log_start)
         is_full = space.is_full(Path(self.plan.data_dir))
         why = death.why(code=code, lines=lines, requested=requested, node=self.name, is_disk_full=is_full)
         detail = why.detail

@@ -19,7 +19,7 @@ from etcdlab.model.lifecycle import NodeState
 from etcdlab.model.plan import NodePlan, Plan
 from etcdlab.prepare.process import ProcessRecord
 from etcdlab.runtime import auth, boot
-from etcdlab.runtime.child import AdoptedProcess, signal_member
+from etcdlab.runtime.child import AdoptedProcess
 from etcdlab.runtime.health import FAST_POLL_S, wait_healthy
 from etcdlab.runtime.http import Unreachable
 from etcdlab.runtime.node import Node
@@ -67,7 +67,7 @@ async def end_left(nodes: Iterable[NodePlan]) -> None:
     for node in nodes:
         if (record := ProcessRecord.of_living(Path(node.directory))) is not None:
             process = AdoptedProcess(record.identity)
-            signal_member(process, signal.SIGKILL)
+            process.signal(signal.SIGKILL)
             await process.wait()
 
 

@@ -251,7 +251,7 @@ class ServedLab:
 
     def connections(self) -> int:
         """How many connections the server has a task for."""
-        return sum(task.name.endswith("serve_listeners._run_handler") for task in _tasks(self._nursery))
+        return sum(task.name.endswith("_Server.handle") for task in _tasks(self._nursery))
 
     async def wait_no_connection(self) -> None:
         """Wait until the server has let go of everybody."""

@@ -2,18 +2,24 @@
 
 import contextlib
 import os
+import resource
+import signal
+import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from etcdlab.control.reserve import SIZE
 from etcdlab.errors import EtcdlabError
 from etcdlab.lab import Lab
 from etcdlab.model.event import EventKind
 from etcdlab.model.exit import ExitReason
 from etcdlab.model.lifecycle import NodeState
 from etcdlab.model.topology import EtcdTable, Profile, Topology
+from etcdlab.prepare.title import process_of
 from etcdlab.runtime import journal
 from etcdlab.up import Request, up
 from tests.e2e.labs import WATCHER, running, wait_event
@@ -21,6 +27,7 @@ from tests.e2e.labs import WATCHER, running, wait_event
 pytestmark = pytest.mark.etcd
 ONE = Topology(name="small", nodes=1, etcd=EtcdTable(profile=Profile.FAST))
 PATIENCE_S = 30
+PROMPT_S = 2.0
 LARGE = "x" * 100_000
 
 
@@ -84,3 +91,66 @@ def test_an_up_on_a_disk_that_is_too_small_says_so_and_leaves_nothing(home, tmp_
         with pytest.raises(EtcdlabError, match=r"[Nn]o space left"):
             up(Request(topology=ONE, base=tmp_path, explicit=True), WATCHER)
         assert list(home.iterdir()) == []
+
+
+@contextlib.contextmanager
+def at_most(descriptors: int, daemon: int) -> Iterator[None]:
+    """While the block runs, no file that the daemon opens may have a number from this one on."""
+    before = resource.prlimit(daemon, resource.RLIMIT_NOFILE)
+    resource.prlimit(daemon, resource.RLIMIT_NOFILE, (descriptors, before[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(daemon, resource.RLIMIT_NOFILE, before)
+
+
+@pytest.fixture
+def lab_and_daemon(home, tmp_path):
+    home.mkdir(mode=0o700)
+    with running(ONE, base=tmp_path) as (lab, _):
+        daemon = process_of(lab.directory)
+        assert daemon is not None
+        yield lab, daemon.pid
+        assert "Traceback" not in lab.directory.daemon_log.read_text()
+
+
+def test_a_daemon_without_descriptors_says_so_or_refuses_at_once(lab_and_daemon):
+    lab, daemon = lab_and_daemon
+    client = lab.client(timeout_s=PROMPT_S)
+    highest = max(int(entry.name) for entry in Path(f"/proc/{daemon}/fd").iterdir())
+    with at_most(highest + 1, daemon), contextlib.ExitStack() as clients:
+
+        def connect() -> None:
+            clients.enter_context(socket.socket(socket.AF_UNIX)).connect(lab.plan.socket)
+
+        tries = 0
+        while not any("may open no more files" in problem for problem in client.status().problems):
+            connect()
+            assert (tries := tries + 1) <= highest
+
+        def use_the_reserve() -> None:
+            for _ in range(2 * SIZE):
+                connect()
+                client.status()
+
+        with pytest.raises(EtcdlabError, match="may open no more files"):
+            use_the_reserve()
+    assert client.status().problems == ()
+
+
+def test_a_member_is_started_again_when_there_are_descriptors_at_no_cost(lab_and_daemon):
+    lab, daemon = lab_and_daemon
+    before = journal.read(lab.directory.events)[-1].seq
+    pid = lab.status().nodes[0].pid
+    assert pid is not None
+    with at_most(3, daemon):
+        os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + PATIENCE_S
+        while [event.kind for event in journal.read(lab.directory.events)].count(EventKind.RESTARTED) < 2:
+            assert time.monotonic() < deadline
+    ready = wait_event(lab, EventKind.READY, "n1", after=before)
+    told = [event for event in journal.read(lab.directory.events) if before < event.seq < ready.seq]
+    reasons = [event.detail["reason"] for event in told if event.kind is EventKind.EXITED]
+    assert reasons[:2] == [ExitReason.SIGNALLED.value, ExitReason.OUT_OF_RESOURCES.value]
+    assert len([event for event in told if "is_free" in event.detail]) == len(reasons) - 1
+    assert lab.status().problems == ()

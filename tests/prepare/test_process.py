@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from etcdlab.errors import LabStateError
 from etcdlab.prepare import process as module
 from etcdlab.prepare.process import (
     ANNOUNCEMENT,
@@ -19,6 +20,7 @@ from etcdlab.prepare.process import (
     Announcement,
     ProcessIdentity,
     ProcessRecord,
+    consumption,
     identify,
     is_alive,
     is_stopped,
@@ -257,3 +259,25 @@ def test_a_frozen_process_is_told_from_one_that_runs(child):
     child.send_signal(signal.SIGSTOP)
     os.waitid(os.P_PID, child.pid, os.WSTOPPED | os.WNOWAIT)
     assert is_stopped(identity)
+
+
+class TestOfAMachineThatTellsNothing:
+    def test_a_process_that_cannot_be_looked_at_for_want_of_descriptors_is_not_taken_for_dead(self, monkeypatch):
+        def none_left(path: Path) -> bytes:
+            raise OSError(24, "Too many open files")
+
+        identity = identify(os.getpid())
+        assert identity is not None
+        monkeypatch.setattr(Path, "read_bytes", none_left)
+        with pytest.raises(OSError, match="Too many"):
+            is_alive(identity)
+        assert consumption(os.getpid()) is None
+
+    def test_without_proc_it_says_what_is_missing(self, monkeypatch):
+        def no_proc(path: Path) -> bytes:
+            raise FileNotFoundError(2, "No such file or directory")
+
+        monkeypatch.setattr(Path, "read_bytes", no_proc)
+        monkeypatch.setattr(os.path, "exists", lambda _: False)
+        with pytest.raises(LabStateError, match="/proc cannot be read"):
+            identify(os.getpid())

@@ -56,7 +56,7 @@ class ScriptedProcess:
             self._code = code
             self._ended.set()
 
-    def take(self, number: signal.Signals) -> None:
+    def signal(self, number: signal.Signals) -> None:
         if not self._ended.is_set():
             self.signals.append(number)
             if number in self._obeys:
@@ -148,7 +148,6 @@ async def supervised(
     member = Member(directory, rules or RestartRules(), ignores_sigterm=ignores_sigterm)
     monkeypatch.setattr(nodes, "spawn", member.spawn)
     monkeypatch.setattr(nodes, "wait_healthy", member.wait_healthy)
-    monkeypatch.setattr(nodes, "signal_member", lambda process, number: process.take(number))
     monkeypatch.setattr(trio.to_thread, "run_sync", inline)
     with trio.fail_after(3600):
         async with trio.open_nursery() as nursery:

@@ -5,6 +5,7 @@ import signal
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -12,7 +13,7 @@ import trio
 import trio.testing
 
 from etcdlab.prepare.process import ProcessIdentity, identify, is_alive
-from etcdlab.runtime.child import AdoptedProcess, signal_member, spawn
+from etcdlab.runtime.child import AdoptedProcess, spawn
 
 pytestmark = pytest.mark.trio
 BOUND_S = 30
@@ -45,7 +46,7 @@ class Spawner:
     async def end(self):
         with trio.CancelScope(shield=True):
             for child in self._children:
-                signal_member(child, signal.SIGKILL)
+                child.signal(signal.SIGKILL)
                 await child.wait()
 
 
@@ -93,14 +94,14 @@ async def test_the_exit_code_tells_of_signals(spawner):
     assert await (await spawner("raise SystemExit(3)")).wait() == 3
     child = await spawner(SLEEP)
     await spawner.wait_up()
-    signal_member(child, signal.SIGKILL)
+    child.signal(signal.SIGKILL)
     assert await child.wait() == -signal.SIGKILL
 
 
 async def test_a_child_that_is_gone_cannot_be_signalled(spawner):
     child = await spawner("pass")
     await child.wait()
-    signal_member(child, signal.SIGKILL)
+    child.signal(signal.SIGKILL)
 
 
 async def test_a_binary_that_is_not_there_is_an_oserror(tmp_path):
@@ -141,7 +142,7 @@ class TestAdopted:
         nursery.start_soon(wait)
         await trio.testing.wait_all_tasks_blocked()
         assert not ended.is_set()
-        signal_member(adopted, signal.SIGKILL)
+        adopted.signal(signal.SIGKILL)
         with trio.fail_after(BOUND_S):
             await ended.wait()
         assert not is_alive(orphan)
@@ -159,9 +160,44 @@ class TestAdopted:
             await adopted.wait()
         assert not is_alive(orphan)
 
+    async def test_it_is_waited_for_and_signalled_when_no_descriptor_is_left(self, orphan, monkeypatch, nursery):
+        def none_left(*_: object) -> int:
+            raise OSError(24, "Too many open files")
+
+        adopted = AdoptedProcess(orphan)
+        nursery.start_soon(adopted.wait)
+        await trio.testing.wait_all_tasks_blocked()
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "pidfd_open", none_left)
+            patch.setattr(Path, "read_bytes", none_left)
+            adopted.signal(signal.SIGKILL)
+        with trio.fail_after(BOUND_S):
+            await adopted.wait()
+        assert not is_alive(orphan)
+
+    async def test_one_that_cannot_be_looked_at_has_not_ended(self, orphan, monkeypatch, nursery):
+        def none_left(*_: object) -> int:
+            raise OSError(24, "Too many open files")
+
+        adopted, ended = AdoptedProcess(orphan), trio.Event()
+
+        async def wait() -> None:
+            await adopted.wait()
+            ended.set()
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "pidfd_open", none_left)
+            patch.setattr(Path, "read_bytes", none_left)
+            nursery.start_soon(wait)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            assert not ended.is_set()
+        os.kill(orphan.pid, signal.SIGKILL)
+        with trio.fail_after(BOUND_S):
+            await ended.wait()
+
     async def test_one_that_is_gone_has_ended(self, orphan):
         adopted = AdoptedProcess(orphan)
-        signal_member(adopted, signal.SIGKILL)
+        adopted.signal(signal.SIGKILL)
         with trio.fail_after(BOUND_S):
             await adopted.wait()
             await adopted.wait()
@@ -172,12 +208,12 @@ class TestAdopted:
             msgspec.structs.replace(orphan, boot="another"),
         ):
             stranger = AdoptedProcess(other)
-            signal_member(stranger, signal.SIGKILL)
+            stranger.signal(signal.SIGKILL)
             with trio.fail_after(BOUND_S):
                 await stranger.wait()
         assert is_alive(orphan)
 
     async def test_a_pid_that_nobody_has_is_gone(self):
         nobody = AdoptedProcess(ProcessIdentity(pid=2**22 - 1, start_time=1, boot=""))
-        signal_member(nobody, signal.SIGKILL)
+        nobody.signal(signal.SIGKILL)
         await nobody.wait()

@@ -90,7 +90,6 @@ class Lab:
     def patch(self, monkeypatch) -> None:
         monkeypatch.setattr(nodes, "spawn", self.spawn)
         monkeypatch.setattr(nodes, "wait_healthy", self.wait_healthy)
-        monkeypatch.setattr(nodes, "signal_member", lambda process, number: process.take(number))
         monkeypatch.setattr(watch, "is_healthy", self.is_healthy)
         monkeypatch.setattr(measure, "measure", self.measure)
         monkeypatch.setattr(boot, "connect", self.connect)
