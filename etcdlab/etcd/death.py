@@ -19,7 +19,10 @@ from etcdlab.model.exit import ExitReason
 from etcdlab.model.text import printable
 
 LINES_WANTED: Final = 400
-"""How many of an incarnation's last lines `why` should see: a panic's message stands above its goroutines' stacks."""
+"""How many of an incarnation's last lines `why` should see: a panic's message stands above its goroutine's stack."""
+STACKS_WANTED: Final = 20_000
+"""The same after a status that Go gives: its fatal errors stand above all goroutines' stacks, 2,400 lines at rest."""
+_GO_STATUS: Final = 2
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +48,7 @@ def _rule(reason: ExitReason, pattern: str, remedy: str) -> _Rule:
 
 
 _AGAIN: Final = "then `etcdlab start {node}`"
+_BY_ITSELF: Final = "a member of a lab that is up is then started again by itself"
 _AFRESH: Final = "`etcdlab down --purge` and `etcdlab up` make the lab afresh"
 
 # In order: the first that matches wins. The words are those of etcd 3.4 to 3.7 and of the Go library below it.
@@ -52,12 +56,17 @@ _RULES: Final = (
     _rule(
         ExitReason.PORT_TAKEN,
         r"bind: address already in use",
-        f"End the process that holds the port (`etcdlab doctor` names it), {_AGAIN}.",
+        f"End the process that holds the port (`etcdlab doctor` names it): {_BY_ITSELF}.",
     ),
     _rule(
         ExitReason.DISK_FULL,
         r"no space left on device|disk quota exceeded|file too large|file size limit exceeded",
-        "Free space on the disk of the data directory: a member of a lab that is up is then started again by itself.",
+        f"Free space on the disk of the data directory: {_BY_ITSELF}.",
+    ),
+    _rule(
+        ExitReason.OUT_OF_MEMORY,
+        r"^fatal error: .*\b(memory|newosproc)\b|cannot allocate memory",
+        "Give it more memory: its limit (`ulimit -v`, the container's), or the machine's.",
     ),
     _rule(
         ExitReason.REMOVED,
@@ -125,6 +134,11 @@ _LONGEST: Final = 2000
 _PORT: Final = re.compile(r"listen tcp\d? \S*:(?P<port>\d+): bind")
 
 
+def lines_wanted(code: int | None) -> int:
+    """How many of an incarnation's last lines `why` should see after this exit code."""
+    return STACKS_WANTED if code in (_GO_STATUS, None) else LINES_WANTED
+
+
 def why(
     *,
     code: int | None,
@@ -135,7 +149,7 @@ def why(
 ) -> Explanation:
     """Explain an exit. `code` is as in `subprocess` (negative for a signal), None if the process was adopted.
 
-    `lines` are the last of this incarnation's log, `LINES_WANTED` of them if there are as many; `requested` says
+    `lines` are the last of this incarnation's log, `lines_wanted(code)` of them if there are as many; `requested` says
     whether we asked for the exit; `node` is the member's name, for the remedy; `is_disk_full` whether its data
     directory has no space, and so most likely its log no last words.
     """

@@ -24,6 +24,7 @@ class ExitReason(enum.Enum):
     VERSION_TOO_OLD = "version-too-old"
     DISK_FULL = "disk-full"
     OUT_OF_RESOURCES = "out-of-resources"
+    OUT_OF_MEMORY = "out-of-memory"
     UNKNOWN = "unknown"
 
     @property
@@ -34,7 +35,7 @@ class ExitReason(enum.Enum):
     @property
     def passes(self) -> bool:
         """Whether the machine is the cause and not the member, which is started again until the cause is gone."""
-        return self in (ExitReason.DISK_FULL, ExitReason.OUT_OF_RESOURCES)
+        return self in (ExitReason.DISK_FULL, ExitReason.OUT_OF_RESOURCES, ExitReason.PORT_TAKEN)
 
 
 _RECOVERABLE = frozenset(
@@ -44,7 +45,9 @@ _RECOVERABLE = frozenset(
         ExitReason.SIGNALLED,
         ExitReason.CRASHED,
         ExitReason.DISK_FULL,
+        ExitReason.OUT_OF_MEMORY,
         ExitReason.OUT_OF_RESOURCES,
+        ExitReason.PORT_TAKEN,
         ExitReason.UNKNOWN,
     }
 )

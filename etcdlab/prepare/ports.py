@@ -10,6 +10,7 @@ abstract Unix socket, which only one process can have, and of which the kernel t
 """
 
 import contextlib
+import errno
 import random
 import socket
 import struct
@@ -116,6 +117,17 @@ def ephemeral_start() -> int:
         return int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     except OSError:
         return DEFAULT_EPHEMERAL_START
+
+
+def is_free(port: int) -> bool:
+    """Whether etcd could listen on a port just now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError as error:
+            return error.errno != errno.EADDRINUSE  # of anything else etcd is to tell
+    return True
 
 
 def holder(port: int) -> str:

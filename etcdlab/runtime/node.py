@@ -29,8 +29,8 @@ from etcdlab.runtime.http import Endpoint
 from etcdlab.runtime.journal import Journal, now_text
 from etcdlab.runtime.usage import UsageMeter
 
-SPACE_LOOK_S: Final = 1.0
-"""Seconds between looks whether there is space again: the system has nothing to wait for."""
+LOOK_S: Final = 1.0
+"""Seconds between looks whether there is space again, or a port is free: the system has nothing to wait for."""
 _DOWN: Final = (NodeState.STOPPED, NodeState.FAILED)
 
 
@@ -74,6 +74,7 @@ class Node:
         self._record: ProcessRecord | None = None
         self._wanted = False
         self._exit_before: Exit | None = None  # it was asked to start
+        self._taken: int | None = None  # the port for want of which it ended
         self._changed = trio.Event()  # pulsed when `state` or `_wanted` may have changed
         self._directory = Path(plan.directory)
 
@@ -113,12 +114,13 @@ class Node:
     async def wait_settled(self) -> NodeState:
         """Wait until the member is RUNNING, or down with nobody asking for more; return that state.
 
-        One that found its disk full since it was asked to start is settled too, though it is tried again.
+        One that has ended since it was asked to start, for a reason that passes, is settled too: it is tried again, and
+        who knows when.
         """
 
         def is_settled(state: NodeState) -> bool:
             if state is NodeState.BACKOFF and self.last_exit is not None and self.last_exit is not self._exit_before:
-                return self.last_exit.reason is ExitReason.DISK_FULL
+                return self.last_exit.reason.passes
             return state is NodeState.RUNNING or (state in _DOWN and not self._wanted)
 
         return await self.wait_state(is_settled)
@@ -198,7 +200,7 @@ class Node:
                 self._stay_down(exit_, verdict.why_not, failed=verdict.failed)
                 return
             self._apply(NodeEvent.RETRY)
-            if not await self._back_off(verdict.delay_s, until_space=exit_.reason is ExitReason.DISK_FULL):
+            if not await self._back_off(verdict.delay_s, exit_.reason):
                 self._apply(NodeEvent.STOP)
                 self._journal.emit(EventKind.STOPPED, self.name)
                 return
@@ -228,19 +230,25 @@ class Node:
         kind = EventKind.FAILED if failed else EventKind.STOPPED
         self._journal.emit(kind, self.name, why=why_not, reason=exit_.reason.value, remedy=exit_.remedy)
 
-    async def _back_off(self, delay_s: float, *, until_space: bool) -> bool:
-        """Wait before a restart, no longer than until `start` or `stop` is called; False when it is not to happen.
+    async def _back_off(self, delay_s: float, reason: ExitReason) -> bool:
+        """Wait before a restart: so long, and until it can be of use. False when it is not to happen.
 
-        `until_space`: also until there is space on the disk.
+        No longer than until `start` or `stop` is called.
         """
         if self._wanted:
             changed = self._changed
             with trio.move_on_after(delay_s):
                 await changed.wait()
-            while until_space and not changed.is_set() and space.is_full(Path(self.plan.data_dir)):
-                with trio.move_on_after(SPACE_LOOK_S):
+            while not changed.is_set() and self._is_hopeless(reason):
+                with trio.move_on_after(LOOK_S):
                     await changed.wait()
         return self._wanted
+
+    def _is_hopeless(self, reason: ExitReason) -> bool:
+        """Whether what ended the member is still there, as far as one can see without starting it."""
+        if reason is ExitReason.DISK_FULL:
+            return space.is_full(Path(self.plan.data_dir))
+        return reason is ExitReason.PORT_TAKEN and self._taken is not None and not ports.is_free(self._taken)
 
     async def _incarnation(self, adopted: ProcessRecord | None) -> Exit:
         """One process from start to end, explained."""
@@ -330,10 +338,10 @@ class Node:
         lines: Sequence[bytes] = ()
         if self._record is not None:
             with contextlib.suppress(OSError):  # then its exit code must do
-                lines = logfile.last_lines(Path(self.plan.log), death.LINES_WANTED, since=self._record.log_start)
+                lines = logfile.last_lines(Path(self.plan.log), death.lines_wanted(code), since=self._record.log_start)
         is_full = space.is_full(Path(self.plan.data_dir))
         why = death.why(code=code, lines=lines, requested=requested, node=self.name, is_disk_full=is_full)
-        detail = why.detail
+        detail, self._taken = why.detail, why.port
         if why.port is not None:
             detail = f"{detail}: port {why.port} is held by {ports.holder(why.port)}"
         return Exit(code=code, reason=why.reason, at=now_text(), detail=detail, remedy=why.remedy)

@@ -19,6 +19,7 @@ from etcdlab.model.event import EventKind
 from etcdlab.model.exit import ExitReason
 from etcdlab.model.lifecycle import NodeState
 from etcdlab.model.topology import EtcdTable, Profile, Topology
+from etcdlab.prepare.ports import LOOPBACK
 from etcdlab.prepare.title import process_of
 from etcdlab.runtime import journal
 from etcdlab.up import Request, up
@@ -154,3 +155,16 @@ def test_a_member_is_started_again_when_there_are_descriptors_at_no_cost(lab_and
     assert reasons[:2] == [ExitReason.SIGNALLED.value, ExitReason.OUT_OF_RESOURCES.value]
     assert len([event for event in told if "is_free" in event.detail]) == len(reasons) - 1
     assert lab.status().problems == ()
+
+
+def test_a_member_whose_port_somebody_has_names_them_and_is_started_when_it_is_free(home, tmp_path):
+    home.mkdir(mode=0o700)
+    with running(ONE, base=tmp_path) as (lab, _):
+        lab.client().stop(["n1"], force=True)
+        before = journal.read(lab.directory.events)[-1].seq
+        with socket.create_server((LOOPBACK, lab.plan.nodes[0].client_port)):
+            with pytest.raises(EtcdlabError, match=f"is held by .*{os.getpid()}"):
+                lab.client().start(["n1"])
+            (node,) = lab.status().nodes
+            assert (node.state, node.last_exit and node.last_exit.reason) == (NodeState.BACKOFF, ExitReason.PORT_TAKEN)
+        wait_event(lab, EventKind.READY, "n1", after=before)

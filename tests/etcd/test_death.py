@@ -18,7 +18,16 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from etcdlab.etcd.death import LINES_WANTED, Explanation, binary_missing, foreign_data, not_started, place_unusable, why
+from etcdlab.etcd.death import (
+    LINES_WANTED,
+    Explanation,
+    binary_missing,
+    foreign_data,
+    lines_wanted,
+    not_started,
+    place_unusable,
+    why,
+)
 from etcdlab.model.exit import ExitReason
 
 ETCD = shutil.which("etcd")
@@ -147,7 +156,7 @@ class TestRealDeaths:
         assert death.reason is ExitReason.PORT_TAKEN
         assert death.port == port
         assert "address already in use" in death.detail
-        assert "etcdlab start n1" in death.remedy
+        assert "started again by itself" in death.remedy
 
     @pytest.mark.parametrize(
         ("argument", "words"),
@@ -248,6 +257,12 @@ class TestRealDeaths:
         limited = ["/bin/sh", "-c", 'ulimit -f 64; exec "$@"', "sh", *member.argv()]
         death = member.start(limited).death()
         assert death.reason is ExitReason.DISK_FULL
+
+    def test_memory_limit(self, member: Member) -> None:
+        limited = ["/bin/sh", "-c", 'ulimit -v 300000; exec "$@"', "sh", *member.argv()]
+        death = member.start(limited).death()
+        assert death.reason is ExitReason.OUT_OF_MEMORY
+        assert "memory" in death.detail
 
     def test_disk_full(self, member: Member) -> None:
         member.data.mkdir(mode=0o700)
@@ -405,7 +420,7 @@ def test_what_cannot_heal_has_a_remedy() -> None:
     told = {
         why(code=1, lines=[fatal(text)], requested=False).reason
         for text in (
-            "bind: address already in use", "permanently removed from the cluster",
+            "permanently removed from the cluster",
             "has already been bootstrapped", "cluster ID mismatch", "read-only file system", "crc mismatch", "tls: x",
             "--initial-cluster", "cannot downgrade",
         )
@@ -466,3 +481,10 @@ def test_a_line_that_a_full_disk_cut_short_is_told_in_its_own_words():
     torn = line[: line.index(b"device") + len(b'device","stack')]
     death = why(code=1, lines=[torn], requested=False)
     assert death.detail == "failed to commit tx: write d/member/snap/db: no space left on device"
+
+
+def test_a_fatal_error_of_go_is_found_above_all_its_stacks():
+    stacks = [b"goroutine 1 [select]:", b"main.main()"] * 1500
+    lines = [b"fatal error: runtime: out of memory", *stacks]
+    death = why(code=2, lines=lines[-lines_wanted(2) :], requested=False)
+    assert (death.reason, death.detail) == (ExitReason.OUT_OF_MEMORY, "fatal error: runtime: out of memory")

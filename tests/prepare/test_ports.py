@@ -16,7 +16,7 @@ import pytest
 
 from etcdlab.errors import PortTakenError
 from etcdlab.prepare import ports as module
-from etcdlab.prepare.ports import LOOPBACK, LOWEST, Ports, ephemeral_start, holder
+from etcdlab.prepare.ports import LOOPBACK, LOWEST, Ports, ephemeral_start, holder, is_free
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a chosen port is not held")
 
@@ -292,3 +292,10 @@ def test_the_ephemeral_range_is_the_kernels_or_the_usual_one(monkeypatch: pytest
 
     monkeypatch.setattr(Path, "read_text", missing)
     assert ephemeral_start() == 32768
+
+
+def test_a_port_is_free_for_etcd_when_nobody_listens_on_it():
+    with socket.create_server((LOOPBACK, 0)) as server:
+        port = server.getsockname()[1]
+        assert not is_free(port)
+    assert is_free(port)

@@ -28,6 +28,7 @@ from tests.plans import make_plan
 STOP_S = 8.0
 BAD_FLAG = b"flag provided but not defined: -no-such-flag\n"
 NO_PORT = b'{"level":"fatal","msg":"x","error":"listen tcp 127.0.0.1:1: bind: address already in use"}\n'
+DATA_GONE = b'{"level":"fatal","msg":"member has already been bootstrapped"}\n'
 NO_SPACE = b'{"level":"fatal","msg":"failed to save WAL","error":"write /d/wal: no space left on device"}\n'
 
 

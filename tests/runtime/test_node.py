@@ -1,6 +1,7 @@
 """The restart loop over scripted processes, in virtual time."""
 
 import signal
+import socket
 import time
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,10 +19,10 @@ from etcdlab.model.exit import ExitReason
 from etcdlab.model.lifecycle import NodeState
 from etcdlab.model.past import Past
 from etcdlab.model.restart import RestartPolicy, RestartRules
-from etcdlab.prepare import space
+from etcdlab.prepare import ports, space
 from etcdlab.prepare.process import ProcessIdentity, ProcessRecord
 from etcdlab.runtime import node as nodes
-from tests.runtime.scripted import BAD_FLAG, NO_PORT, NO_SPACE, STOP_S, ScriptedProcess, supervised
+from tests.runtime.scripted import BAD_FLAG, DATA_GONE, NO_PORT, NO_SPACE, STOP_S, ScriptedProcess, supervised
 
 RULES = RestartRules(backoff_s=1, backoff_max_s=4, healthy_after_s=10, budget=6, window_s=300)
 TERM, KILL, STOP, CONT = signal.SIGTERM, signal.SIGKILL, signal.SIGSTOP, signal.SIGCONT
@@ -125,7 +126,7 @@ class TestLife:
 
     async def test_the_remedy_names_the_member(self, member, autojump_clock):
         await member.start()
-        member.process.end(1, NO_PORT)
+        member.process.end(1, DATA_GONE)
         assert await member.settle() is NodeState.FAILED
         assert "etcdlab start n1" in member.node.last_exit.remedy
 
@@ -174,7 +175,7 @@ class TestLife:
 
 
 @pytest.mark.trio
-class TestFullDisk:
+class TestWhatPasses:
     @pytest.fixture
     def disk(self, monkeypatch):
         class Disk:
@@ -195,7 +196,7 @@ class TestFullDisk:
             disk.full = False
             freed_at = trio.current_time()
             await member.wait_spawned(count)
-            assert member.process.spawned_at - freed_at <= nodes.SPACE_LOOK_S
+            assert member.process.spawned_at - freed_at <= nodes.LOOK_S
         assert Past(member.events()).lives["n1"].history.restarts == ()
         member.process.healthy.set()
         assert await member.node.wait_settled() is NodeState.RUNNING
@@ -223,6 +224,16 @@ class TestFullDisk:
             assert trio.current_time() == asked_at
         member.node.stop()
         assert await member.node.wait_down() is NodeState.STOPPED
+
+    async def test_a_port_that_somebody_has_is_waited_for(self, member, monkeypatch, autojump_clock):
+        await member.start()
+        with socket.create_server((ports.LOOPBACK, 0)) as squatter:
+            member.process.end(1, NO_PORT.replace(b"127.0.0.1:1:", b"127.0.0.1:%d:" % squatter.getsockname()[1]))
+            await trio.sleep(600)
+            assert (member.node.state, len(member.processes)) == (NodeState.BACKOFF, 1)
+            assert member.node.last_exit.reason is ExitReason.PORT_TAKEN
+        await member.wait_spawned(2)
+        assert Past(member.events()).lives["n1"].history.restarts == ()
 
     async def test_a_crash_whose_last_words_had_no_space_is_one(self, member, disk, autojump_clock):
         await member.start()
