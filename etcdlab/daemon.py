@@ -7,10 +7,11 @@ architecture:
       services: signals, launcher, control socket            outlive the members: `status` answers during shutdown
         members: a task for each, their logs, their health
 
-It imports while the plan is still being made. Standard input is a socket: it is told which lab is its own, with the
-lab's lock as a descriptor, then to go, and when it is ready that the lab is wanted. If that input ends before,
-whatever was made or started is undone: so an `up` that is interrupted or killed leaves nothing, wherever it was. Its
-reports go to standard output until the last word; from then on it is alone, unless it has an owner to look after.
+It imports while the plan is still being made. Standard input is a socket: it is told which lab is to be made, which
+is its own, with the lab's lock as a descriptor, then to go, and when it is ready that the lab is wanted. If that input
+ends before, whatever was made or started is undone: so an `up` that is interrupted or killed leaves nothing, wherever
+it was. Its reports go to standard output until the last word; from then on it is alone, unless it has an owner to look
+after.
 """
 
 import gc
@@ -37,7 +38,7 @@ from etcdlab.control.server import serve
 from etcdlab.daemon_log import DaemonLog
 from etcdlab.descriptors import ensure_standard
 from etcdlab.errors import BootError, EtcdlabError, LabStateError
-from etcdlab.model.report import Failed, Go, Hold, OwnerEnd, Progress, Ready, Report
+from etcdlab.model.report import Failed, Go, Hold, OwnerEnd, Progress, Reach, Ready, Report
 from etcdlab.prepare.labdir import LabDirectory
 from etcdlab.prepare.process import identify
 from etcdlab.prepare.title import title
@@ -52,7 +53,7 @@ LOOK_S: Final = 1.0
 LAST_WORD_S: Final = 1.0
 """Seconds that a launcher which reads nothing (it is stopped) may delay the daemon's end."""
 MESSAGE_BYTES: Final = 65536
-"""More than either message of the launcher; the descriptor keeps the kernel from joining the two (unix(7))."""
+"""More than any message of the launcher; the descriptor ends what the kernel joins of them to one (unix(7))."""
 
 
 class Reporter:
@@ -222,6 +223,20 @@ def hear_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
+def hear_hold(launcher: socket.socket) -> tuple[Hold, os.stat_result] | None:
+    """Hear which lab is ours, with its lock; None when the launcher has ended, and what it may have left is removed."""
+    words, locks = b"", list[int]()
+    while not locks:
+        told, locks, _, _ = socket.recv_fds(launcher, MESSAGE_BYTES, 1)
+        if not told:
+            if words:
+                LabDirectory(Path(msgspec.json.decode(words, type=Reach).directory)).discard_vacant()
+            return None
+        words += told
+    os.set_inheritable(locks[0], False)  # held until this process ends, by this process alone
+    return msgspec.json.decode(words.splitlines()[-1], type=Hold), os.fstat(locks[0])
+
+
 def main() -> None:
     """`python -m etcdlab.daemon`, with a socket for standard input."""
     os.umask(0o077)  # nobody else has any business with what a daemon or a member makes
@@ -230,12 +245,9 @@ def main() -> None:
     gc.freeze()
     gc.enable()
     with socket.socket(fileno=os.dup(0)) as launcher:
-        first, locks, _, _ = socket.recv_fds(launcher, MESSAGE_BYTES, 1)
-        if not first:
+        if (held := hear_hold(launcher)) is None:
             return
-        os.set_inheritable(locks[0], False)  # held until this process ends, by this process alone
-        lock = os.fstat(locks[0])
-        hold = msgspec.json.decode(first, type=Hold)
+        hold, lock = held
         directory = LabDirectory(Path(hold.directory))
         setproctitle.setproctitle(title(directory))
         second = launcher.recv(MESSAGE_BYTES)

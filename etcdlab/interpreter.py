@@ -35,6 +35,11 @@ class Interpreter:
             )
         self._spare: tuple[subprocess.Popen[bytes], socket.socket] | None = (process, channel)
 
+    def tell(self, word: bytes) -> None:
+        """Send it something that it is to know before anybody takes it. Raises BrokenPipeError if it died."""
+        assert self._spare is not None
+        self._spare[1].sendall(word)
+
     def take(self) -> tuple[subprocess.Popen[bytes], socket.socket]:
         """The process and this end of its standard input, a socket; from now on they are the caller's to end."""
         assert self._spare is not None

@@ -21,7 +21,7 @@ from etcdlab.errors import BootError, EtcdlabError, LabStateError, NotRunningErr
 from etcdlab.interpreter import Interpreter
 from etcdlab.model.event import Event
 from etcdlab.model.plan import Plan
-from etcdlab.model.report import Failed, Go, Hold, Keep, OwnerEnd, Progress, Ready, Report
+from etcdlab.model.report import Failed, Go, Hold, Keep, OwnerEnd, Progress, Reach, Ready, Report
 from etcdlab.model.status import LabStatus
 from etcdlab.prepare.labdir import LabDirectory
 from etcdlab.prepare.process import ProcessRecord, is_alive, send_signal
@@ -34,6 +34,12 @@ END_GRACE_S: Final = 15.0
 DAEMON_LOG_LINES: Final = 15
 CHUNK: Final = 65536
 POLL_S: Final = 0.01
+
+
+def reach(interpreter: Interpreter, directory: LabDirectory) -> None:
+    """Tell a daemon to be which lab is about to be made: if we are killed before it has that, it removes it."""
+    with contextlib.suppress(BrokenPipeError):  # it died: its log will tell
+        interpreter.tell(msgspec.json.encode(Reach(directory=str(directory.path))) + b"\n")
 
 
 class Daemon:

@@ -16,7 +16,7 @@ import msgspec
 from etcdlab.errors import LabStateError, NotRunningError, TimedOutError, TopologyError
 from etcdlab.interpreter import Interpreter
 from etcdlab.interruption import uninterrupted
-from etcdlab.launch import Daemon, living_members
+from etcdlab.launch import Daemon, living_members, reach
 from etcdlab.model.event import Event
 from etcdlab.model.plan import NodePlan, Plan
 from etcdlab.model.report import OwnerEnd
@@ -95,6 +95,7 @@ def up(request: Request, watcher: Watcher, interpreter: Interpreter | None = Non
     deadline = time.monotonic() + bound_s
     with contextlib.ExitStack() as stack:
         spare = stack.enter_context(interpreter or Interpreter())
+        reach(spare, directory)
         while True:
             with uninterrupted():  # from the first thing that is made until the daemon is there to undo it
                 if (lock := directory.acquire()) is not None:

@@ -1,10 +1,12 @@
 """The daemon as a process, over fake members: boot, signals, its owner's death, its own."""
 
 import contextlib
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import termios
 import time
 
 import msgspec
@@ -12,12 +14,14 @@ import pytest
 
 from etcdlab.control.client import Client
 from etcdlab.errors import BootError, TimedOutError
-from etcdlab.launch import living_members
+from etcdlab.interpreter import Interpreter
+from etcdlab.launch import Daemon, living_members, reach
 from etcdlab.model.event import EventKind
 from etcdlab.model.exit import ExitReason
 from etcdlab.model.lifecycle import NodeState
 from etcdlab.model.report import Go, OwnerEnd
 from etcdlab.model.status import ClusterVerdict, LabPhase
+from etcdlab.prepare.labdir import LabDirectory
 
 
 def pid_of(daemon) -> int:
@@ -162,6 +166,67 @@ def test_one_without_a_word_of_go_does_nothing(fake_lab, home):
         daemon.wait()
         assert daemon._process.returncode == 0
     assert not fake_lab.directory.events.exists()
+
+
+def unread(interpreter: Interpreter) -> int:
+    """Bytes that it was told and has not read."""
+    assert interpreter._spare is not None
+    return int.from_bytes(fcntl.ioctl(interpreter._spare[1], termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+
+
+class TestReach:
+    """A launcher that is killed when it has just made a lab's directory, and held nothing else."""
+
+    def told(self, directory) -> None:
+        interpreter = Interpreter()
+        reach(interpreter, directory)
+        process, channel = interpreter.take()
+        with process:
+            channel.close()
+            assert process.wait(30) == 0
+
+    def test_leaves_nothing(self, home):
+        directory = LabDirectory(home / "x")
+        os.close(directory.acquire())
+        self.told(directory)
+        self.told(directory)
+        assert list(home.iterdir()) == []
+
+    def test_leaves_nothing_of_the_real_one_either(self, home):
+        kill = "from etcdlab import up; import os; up._clear = lambda _: os.kill(os.getpid(), 9)"
+        make = 'from etcdlab.lab import Lab; Lab.up(name="x")'
+        with subprocess.Popen([sys.executable, "-c", f"{kill}; {make}"], stdout=subprocess.PIPE) as killed:
+            killed.stdout.read()
+        assert killed.returncode == -signal.SIGKILL
+        deadline = time.monotonic() + 30
+        while list(home.iterdir()):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    def test_takes_nothing_from_who_holds_it_by_now_or_has_anything_there(self, home):
+        directory = LabDirectory(home / "x")
+        lock = directory.acquire()
+        self.told(directory)
+        assert directory.is_running()
+        os.close(lock)
+        (directory.path / "mine").touch()
+        self.told(directory)
+        assert (directory.path / "mine").exists()
+        directory.purge(None)
+
+    @pytest.mark.parametrize("is_heard_alone", [True, False])
+    def test_is_told_from_a_hold_however_they_arrive(self, home, is_heard_alone):
+        interpreter, directory = Interpreter(), LabDirectory(home / "x")
+        reach(interpreter, directory)
+        lock = directory.acquire()
+        while is_heard_alone and unread(interpreter):
+            time.sleep(0.001)
+        with Daemon(interpreter, directory, lock, owner_end=OwnerEnd.STAY, is_draft=True) as daemon:
+            os.close(lock)
+            daemon._channel.close()
+            daemon.wait()
+        assert daemon._process.returncode == 0
+        assert list(home.iterdir()) == []
 
 
 class TestDeath:

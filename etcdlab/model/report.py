@@ -16,6 +16,14 @@ class OwnerEnd(enum.Enum):
     PURGE = "purge"
 
 
+class Reach(msgspec.Struct, frozen=True, kw_only=True):
+    """To the daemon, before there is a lab: one is about to be made in `directory`. Until Hold, the launcher may leave
+    that empty, if it is killed.
+    """
+
+    directory: str
+
+
 class Hold(msgspec.Struct, frozen=True, kw_only=True):
     """To the daemon, first: the lab in `directory` is its own from now on. The lab's lock comes along.
 

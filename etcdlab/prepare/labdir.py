@@ -233,6 +233,16 @@ class LabDirectory:
             plan = None
         self.purge(plan)
 
+    def discard_vacant(self) -> None:
+        """Remove a directory in which nobody holds the lock, and there is nothing else. Raises LabStateError."""
+        if (lock := self.acquire(make=False)) is None:
+            return
+        try:
+            if list(self.path.iterdir()) == [self.lock]:
+                self.purge(None)
+        finally:
+            os.close(lock)
+
     def load_plan(self) -> Plan:
         """Read `plan.json`; what was moved since it was written is found at its new place.
 
