@@ -1,54 +1,15 @@
-"""Another local user: root forks, and the fork becomes one who owns nothing.
-
-It must not need the interpreter again, which may lie where only root can read it: what it does is imported already.
-"""
+"""What another local user may do, as tests ask."""
 
 import os
-import pickle
 import tempfile
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, TypeVar
 
 import pytest
-
-T = TypeVar("T")
-STRANGER: Final = 54321
-"""Neither root nor anybody that a machine has, and no 65534, who is everybody that a container does not know."""
+from torturing.stranger import as_stranger
 
 needed = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-
-
-def as_stranger(act: Callable[[], T]) -> T:
-    """What `act` returns, or raises, when another user does it."""
-    reading, writing = os.pipe()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of a fork while there are threads; no lock is needed here
-        child = os.fork()
-    if child == 0:
-        try:
-            os.setgroups([])
-            os.setresgid(STRANGER, STRANGER, STRANGER)
-            os.setresuid(STRANGER, STRANGER, STRANGER)
-            os.umask(0)
-            try:
-                done = (True, act())
-            except Exception as error:
-                done = (False, error)
-            os.write(writing, pickle.dumps(done))
-        finally:
-            os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as result:
-        told = result.read()
-    os.waitpid(child, 0)
-    assert told, "the stranger died"
-    succeeded, outcome = pickle.loads(told)
-    if not succeeded:
-        raise outcome
-    return outcome
 
 
 def is_refused(act: Callable[[], object]) -> bool:

@@ -5,11 +5,11 @@ import socket
 from pathlib import Path
 
 import pytest
+from torturing.stranger import STRANGER, as_stranger
 
 from etcdlab import ownership
 from etcdlab.ownership import exposure, is_private, is_trusted, make_directory, user_of_peer
 from tests import stranger
-from tests.stranger import STRANGER, as_stranger
 
 
 def mode(path: Path) -> int:

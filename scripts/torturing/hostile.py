@@ -12,10 +12,9 @@ from typing import Final
 from etcdlab.prepare.ports import LOOPBACK
 from torturing.attack import Attack, Impossible
 from torturing.field import Field
+from torturing.stranger import as_stranger
 from torturing.tally import Loss
 
-STRANGER: Final = 54321
-"""A user that no machine has."""
 PATIENCE_S: Final = 5.0
 """Seconds that a connection may be kept waiting."""
 CLIENTS: Final = 200
@@ -57,7 +56,7 @@ def stranger(field: Field, _chance: Random) -> None:
         raise Impossible("only root can become another user")
     place = Path(field.plan.socket)
     with _opened(place, 0o666), _opened(place.parent, 0o755), _opened(place.parents[1], 0o755):
-        told = _as_stranger(field.plan.socket, b'{"purge":true}')
+        told = as_stranger(lambda: _ask_shutdown(field.plan.socket, b'{"purge":true}'))
     if not told.startswith(b"HTTP/1.1 403 "):
         field.tally.lost(Loss.WORD, f"a stranger was told {told!r}")
     _check_daemon(field)
@@ -132,32 +131,16 @@ def _opened(path: Path, mode: int) -> Iterator[None]:
             path.chmod(before)
 
 
-def _as_stranger(place: str, body: bytes) -> bytes:
-    """What another user is answered who sends this to `shutdown`. In a fork, which needs nothing but the kernel."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.setgroups([])
-            os.setresgid(STRANGER, STRANGER, STRANGER)
-            os.setresuid(STRANGER, STRANGER, STRANGER)
-            with socket.socket(socket.AF_UNIX) as connection:
-                connection.settimeout(PATIENCE_S)
-                connection.connect(place)
-                with contextlib.suppress(BrokenPipeError):
-                    connection.sendall(
-                        b"POST /v1/shutdown HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
-                    )
-                os.write(writing, connection.recv(4096))
-        except OSError as error:
-            os.write(writing, str(error).encode())
-        finally:
-            os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as answer:
-        told = answer.read()
-    os.waitpid(child, 0)
-    return told
+def _ask_shutdown(place: str, body: bytes) -> bytes:
+    """The answer to a request that the daemon at this socket stop its lab."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(PATIENCE_S)
+        connection.connect(place)
+        with contextlib.suppress(BrokenPipeError):
+            connection.sendall(
+                b"POST /v1/shutdown HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
+            )
+        return connection.recv(4096)
 
 
 ATTACKS: Final = (

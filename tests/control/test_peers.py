@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from torturing.stranger import STRANGER, as_stranger
 
 from etcdlab.control import server
 from etcdlab.control.client import Client
@@ -12,7 +13,6 @@ from etcdlab.control.connection import Limits
 from etcdlab.errors import ControlError
 from tests import stranger
 from tests.control.fake import STATUS, Answer, request, served
-from tests.stranger import STRANGER, as_stranger
 
 
 async def read(stream):

@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from torturing.stranger import as_stranger
 
 from etcdlab.lab import Lab
 from etcdlab.model.status import ClusterVerdict
 from tests import stranger
 from tests.cli.command import PROGRAM, run, run_json
-from tests.stranger import as_stranger
 
 pytestmark = pytest.mark.etcd
 
