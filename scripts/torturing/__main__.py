@@ -9,17 +9,18 @@ import os
 import secrets
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from etcdlab.interruption import Interrupted, end_by
 from etcdlab.model.topology import Profile
 from torturing import hostile, kills, network, remains, report, rivals, signals
 from torturing.attack import Attack, sequence
 from torturing.field import Field
+from torturing.ground import ground
 from torturing.siege import Siege
 from torturing.tally import Tally
 
@@ -40,12 +41,13 @@ def main() -> int:
     attacks = chosen(options.attacks)
     tally = Tally()
     print(f"seed {options.seed}", file=sys.stderr)
-    home = Path(tempfile.mkdtemp(prefix="etcdlab-torture-"))
-    os.environ["ETCDLAB_HOME"] = str(home)  # as the verbs have it
+    ended_by = None
     try:
-        besiege(options, attacks, tally, home)
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
+        with ground("torture", tally) as home:
+            os.environ["ETCDLAB_HOME"] = str(home)  # as the verbs have it
+            besiege(options, attacks, tally, home)
+    except Interrupted as interrupted:
+        ended_by = interrupted.number
     print(report.tables(tally, attacks))
     if options.json is not None:
         options.json.write_bytes(report.encode(tally, seed=options.seed, profile=options.profile))
@@ -53,6 +55,9 @@ def main() -> int:
         names = [*options.attacks, *(["--faults"] if options.faults else [])]
         words = " ".join([*names, f"--seed {options.seed} --profile {options.profile} --runs {tally.strike}"])
         print(f"\nThe same blows again: scripts/torture {words}")
+    if ended_by is not None:
+        sys.stdout.flush()
+        end_by(ended_by)
     return 1 if tally.findings else 0
 
 
@@ -80,10 +85,8 @@ def besiege(options: argparse.Namespace, attacks: list[Attack], tally: Tally, ho
                     break
         siege.end(without_daemon=options.seed % 2 == 1)
     finally:
-        if field.directory.path.exists():
-            if options.keep is not None:
-                shutil.copytree(field.directory.path, options.keep, ignore=shutil.ignore_patterns("*.sock", "pki"))
-            field.verbs.run("down", "--purge", "--all")
+        if options.keep is not None and field.directory.path.exists():
+            shutil.copytree(field.directory.path, options.keep, ignore=shutil.ignore_patterns("*.sock", "pki"))
 
 
 def chosen(names: Sequence[str]) -> list[Attack]:

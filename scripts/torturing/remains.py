@@ -41,23 +41,25 @@ def stale(field: Field, chance: Random) -> None:
 def reused_pid(field: Field, chance: Random) -> None:
     """A member's record names a process that is none, by all that it has; the member may be dead or alive."""
     node = field.directory.node(chance.choice(field.names))
-    with subprocess.Popen(["sleep", "60"], stdout=subprocess.DEVNULL) as innocent:
-        identity = identify(innocent.pid)
-        assert identity is not None
-        field.kill_daemon()
-        if chance.random() < 0.5:
-            field.kill_member(node.name)
-        record = ProcessRecord.last(node)
-        assert record is not None
-        msgspec.structs.replace(record, identity=identity).save(node)
-        if chance.random() < 0.5:
-            with field.down():
-                pass
-        else:
-            field.take_up()
-        if not is_alive(identity) or is_stopped(identity):
-            field.tally.lost(Loss.STRANGER, f"{innocent.args!r} was hit in place of {node.name}")
-        innocent.kill()
+    with subprocess.Popen(["sleep", "60"]) as innocent:
+        try:
+            identity = identify(innocent.pid)
+            assert identity is not None
+            field.kill_daemon()
+            if chance.random() < 0.5:
+                field.kill_member(node.name)
+            record = ProcessRecord.last(node)
+            assert record is not None
+            msgspec.structs.replace(record, identity=identity).save(node)
+            if chance.random() < 0.5:
+                with field.down():
+                    pass
+            else:
+                field.take_up()
+            if not is_alive(identity) or is_stopped(identity):
+                field.tally.lost(Loss.STRANGER, f"{innocent.args!r} was hit in place of {node.name}")
+        finally:
+            innocent.kill()
 
 
 def cut_record(field: Field, chance: Random) -> None:

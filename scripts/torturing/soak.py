@@ -5,11 +5,9 @@ daemon may not grow, in memory or descriptors; no exit may be missed, no write, 
 """
 
 import argparse
-import shutil
 import signal
 import statistics
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -26,6 +24,7 @@ from etcdlab.cli.layout import layout
 from etcdlab.cli.result import Table
 from etcdlab.errors import EtcdlabError
 from etcdlab.etcd.parts import LogParts
+from etcdlab.interruption import Interrupted, end_by
 from etcdlab.model.event import Event, EventKind
 from etcdlab.model.exit import ExitReason
 from etcdlab.model.topology import Profile
@@ -33,6 +32,7 @@ from etcdlab.prepare.process import is_alive, send_signal
 from torturing import report
 from torturing.field import Field
 from torturing.flood import Flood
+from torturing.ground import ground
 from torturing.siege import Siege
 from torturing.tally import Loss, Tally
 
@@ -294,17 +294,14 @@ def main() -> int:
     options = parser.parse_args()
     tally = Tally()
     tally.begin(1, "soak")
-    home = Path(tempfile.mkdtemp(prefix="etcdlab-soak-"))
     try:
-        field = Field(home, Profile(options.profile), tally)
-        soak = Soak(field, tally, Random(options.seed))
-        try:
+        with ground("soak", tally) as home:
+            field = Field(home, Profile(options.profile), tally)
+            soak = Soak(field, tally, Random(options.seed))
             soak.run(options.minutes * 60)
             Siege(field, tally).end(without_daemon=False)
-        finally:
-            field.verbs.run("down", "--purge", "--all")
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
+    except Interrupted as interrupted:
+        end_by(interrupted.number)
     print("\n\n".join(map(layout, soak.tables())))
     print(report.tables(tally, ()))
     if options.json is not None:
