@@ -27,6 +27,7 @@ from etcdlab.prepare import config
 from etcdlab.prepare.files import replace_file, sync_directory
 from etcdlab.prepare.labdir import LabDirectory, all_labs, not_running
 from etcdlab.prepare.ports import Ports
+from etcdlab.prepare.process import identify
 
 if TYPE_CHECKING:
     from etcdlab.etcd.install import Progress
@@ -95,6 +96,8 @@ def up(request: Request, watcher: Watcher, interpreter: Interpreter | None = Non
     deadline = time.monotonic() + bound_s
     with contextlib.ExitStack() as stack:
         spare = stack.enter_context(interpreter or Interpreter())
+        if not directory.is_running():
+            identify(os.getpid())  # which raises where the daemon could not supervise anything
         reach(spare, directory)
         while True:
             with uninterrupted():  # from the first thing that is made until the daemon is there to undo it

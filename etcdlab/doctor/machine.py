@@ -17,6 +17,7 @@ from etcdlab.etcd.binaries import Origin, find
 from etcdlab.prepare.control_socket import SOCKET_PATH_LIMIT, runtime_directory
 from etcdlab.prepare.labdir import all_labs
 from etcdlab.prepare.ports import LOOPBACK, LOWEST, ephemeral_start
+from etcdlab.prepare.process import identify
 
 FEW_PORTS: Final = 100
 FEW_DESCRIPTORS: Final = 1024
@@ -34,7 +35,8 @@ _INOTIFY: Final = Path("/proc/sys/fs/inotify")
 
 
 def examine(home: Path) -> Iterator[Finding]:
-    """All of it; `home` is where labs live, whether or not it exists yet."""
+    """All of it; `home` is where labs live, whether or not it exists yet. Raises LabStateError without /proc."""
+    identify(os.getpid())
     yield from _etcd()
     yield _ports()
     yield _descriptors()

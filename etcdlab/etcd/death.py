@@ -150,8 +150,8 @@ def why(
     """Explain an exit. `code` is as in `subprocess` (negative for a signal), None if the process was adopted.
 
     `lines` are the last of this incarnation's log, `lines_wanted(code)` of them if there are as many; `requested` says
-    whether we asked for the exit; `node` is the member's name, for the remedy; `is_disk_full` whether its data
-    directory has no space, and so most likely its log no last words.
+    whether we asked for the exit; `node` is the member's name, for the remedy; `is_disk_full` whether there
+    is no space for its data, or for last words in its log.
     """
     if requested:
         return Explanation(reason=ExitReason.REQUESTED, detail="stopped as asked")
@@ -166,7 +166,7 @@ def why(
     else:
         explanation = _by_code(code, lines, node)
     if is_disk_full and explanation.reason in (ExitReason.CRASHED, ExitReason.UNKNOWN):
-        return _disk_full(f"{explanation.detail}; there is no space left on the disk of its data")
+        return _disk_full(f"{explanation.detail}; there is no space left for its data, or for its log to say why")
     return explanation
 
 

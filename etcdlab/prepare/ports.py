@@ -135,7 +135,7 @@ def holder(port: int) -> str:
     import psutil  # 25 ms that only this message needs
 
     pid = _reserver(port)  # first: while all processes are looked through, it may give the port to its etcd
-    with contextlib.suppress(psutil.Error):
+    with contextlib.suppress(psutil.Error, OSError):
         ends = [end for end in psutil.net_connections("tcp") if end.laddr and end.laddr.port == port and end.pid]
         for end in sorted(ends, key=lambda end: end.status != psutil.CONN_LISTEN):
             return f"{psutil.Process(end.pid).name()} (pid {end.pid})"

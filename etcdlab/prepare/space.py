@@ -1,12 +1,15 @@
 """Space on disks, of which a cluster's members and the journal need some all the time."""
 
 import os
+import resource
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
 ENOUGH: Final = 2**20
 """Bytes. With less a disk counts as full; a member that needs more will tell."""
+LAST_WORDS: Final = 4096
+"""Bytes. A fatal error with its stack."""
 
 
 def is_full(path: Path) -> bool:
@@ -20,6 +23,15 @@ def is_full(path: Path) -> bool:
             return False
         return found.f_bavail * found.f_frsize < ENOUGH
     return False
+
+
+def has_last_words(log: Path) -> bool:
+    """Whether a child of ours could write to its log: there is a limit (RLIMIT_FSIZE) that no disk knows of."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        return limit == resource.RLIM_INFINITY or log.stat().st_size + LAST_WORDS < limit
+    except OSError:
+        return True
 
 
 def full(paths: Iterable[Path]) -> Iterator[Path]:

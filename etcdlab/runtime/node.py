@@ -339,7 +339,7 @@ class Node:
         if self._record is not None:
             with contextlib.suppress(OSError):  # then its exit code must do
                 lines = logfile.last_lines(Path(self.plan.log), death.lines_wanted(code), since=self._record.log_start)
-        is_full = space.is_full(Path(self.plan.data_dir))
+        is_full = space.is_full(Path(self.plan.data_dir)) or not space.has_last_words(Path(self.plan.log))
         why = death.why(code=code, lines=lines, requested=requested, node=self.name, is_disk_full=is_full)
         detail, self._taken = why.detail, why.port
         if why.port is not None:

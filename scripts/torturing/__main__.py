@@ -17,7 +17,7 @@ from typing import Final
 
 from etcdlab.interruption import Interrupted, end_by
 from etcdlab.model.topology import Profile
-from torturing import hostile, kills, network, remains, report, rivals, signals
+from torturing import hostile, kills, network, remains, report, resources, rivals, signals
 from torturing.attack import Attack, sequence
 from torturing.field import Field
 from torturing.ground import ground
@@ -31,6 +31,7 @@ GROUPS: Final[Mapping[str, tuple[Attack, ...]]] = {
     "network": network.ATTACKS,
     "rivals": rivals.ATTACKS,
     "remains": remains.ATTACKS,
+    "resources": resources.ATTACKS,
 }
 MINUTES: Final = 30.0
 

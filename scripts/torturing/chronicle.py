@@ -4,6 +4,7 @@ from pathlib import Path
 
 from etcdlab.etcd.parts import LogParts
 from etcdlab.model.event import Event, EventKind, parse
+from etcdlab.model.exit import ExitReason
 from torturing.tally import Loss, Tally
 
 READ = 2**20
@@ -71,5 +72,9 @@ class Chronicle:
             if (before := self._running.get(node)) not in (None, pid):
                 self._tally.lost(Loss.EVENT, f"{node} runs as {pid}, and the end of {before} was not told")
             self._running[node] = pid
-        elif event.kind is EventKind.EXITED and self._running.pop(node, None) is None:
+        elif event.kind is EventKind.EXITED and self._running.pop(node, None) is None and not _never_began(event):
             self._tally.lost(Loss.EVENT, f"{node} ended twice: {event.detail}")
+
+
+def _never_began(event: Event) -> bool:
+    return event.detail.get("reason") == ExitReason.OUT_OF_RESOURCES.value

@@ -92,10 +92,10 @@ class Field:
         return processes + [str(place) for place in places if place.exists()]
 
     @property
-    def daemon_pid(self) -> int:
-        """The daemon's pid. It was not killed."""
+    def daemon(self) -> ProcessIdentity:
+        """The daemon. It was not killed."""
         assert self._daemon is not None
-        return self._daemon.pid
+        return self._daemon
 
     def _find_daemon(self) -> ProcessIdentity | None:
         for process in psutil.process_iter(["cmdline"]):

@@ -140,7 +140,7 @@ class Soak:
     def run(self, seconds: float) -> None:
         """Do it for so long."""
         field = self._field
-        daemon = psutil.Process(field.daemon_pid)
+        daemon = psutil.Process(field.daemon.pid)
         began, at_rest = time.monotonic(), daemon.num_fds()
         due = {self._flood: 0.0, self._kill: KILL_EVERY_S, self._restart: RESTART_EVERY_S, self._sample: 0.0}
         every = {

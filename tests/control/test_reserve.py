@@ -4,7 +4,7 @@ import os
 import pytest
 
 from etcdlab.control import reserve
-from etcdlab.control.reserve import SIZE, Reserve
+from etcdlab.control.reserve import FOR_REFUSALS, SIZE, Reserve
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def test_gives_up_what_it_holds_and_takes_it_back(room, caplog):
     held = Reserve()
     room.left = 0
     for number in range(SIZE):
-        assert not held.is_low
+        assert held.is_low is (number > SIZE - FOR_REFUSALS)
         assert held.give()
         assert room.left == number + 1
     assert held.is_low

@@ -6,6 +6,7 @@ import resource
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from etcdlab.model.exit import ExitReason
 from etcdlab.model.lifecycle import NodeState
 from etcdlab.model.topology import EtcdTable, Profile, Topology
 from etcdlab.prepare.ports import LOOPBACK
+from etcdlab.prepare.process import send_signal
 from etcdlab.prepare.title import process_of
 from etcdlab.runtime import journal
 from etcdlab.up import Request, up
@@ -168,3 +170,29 @@ def test_a_member_whose_port_somebody_has_names_them_and_is_started_when_it_is_f
             (node,) = lab.status().nodes
             assert (node.state, node.last_exit and node.last_exit.reason) == (NodeState.BACKOFF, ExitReason.PORT_TAKEN)
         wait_event(lab, EventKind.READY, "n1", after=before)
+
+
+def test_where_proc_cannot_be_read_a_running_lab_goes_on_and_every_verb_says_what_is_missing(home, tmp_path):
+    home.mkdir(mode=0o700)
+
+    def without_proc(*words: str) -> str:
+        """A verb's messages, and its status."""
+        hidden = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /proc || exit 99; "$@"; echo $?', "sh"]
+        program = str(Path(sys.executable).with_name("etcdlab"))
+        done = subprocess.run([*hidden, program, *words], capture_output=True, text=True, check=False, timeout=60)
+        if done.returncode:
+            pytest.skip("needs the right to mount")
+        return done.stdout.splitlines()[-1] + done.stderr
+
+    with running(ONE, base=tmp_path) as (lab, _):
+        assert without_proc("status") == "0"
+        assert without_proc("restart", "n1", "--force") == "0"
+        for verb in ("doctor", "up --name other"):
+            assert without_proc(*verb.split()).startswith("1error: /proc cannot be read here")
+        assert [path.name for path in home.iterdir()] == [lab.name]
+        daemon = process_of(lab.directory)
+        assert daemon is not None
+        send_signal(daemon, signal.SIGKILL)
+        assert lab.directory.wait_released(PATIENCE_S)
+        for verb in ("status", "up --name small", "down", "down --purge"):
+            assert without_proc(*verb.split()).startswith("1error: /proc cannot be read here")

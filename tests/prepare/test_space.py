@@ -1,4 +1,5 @@
 import os
+import resource
 from types import SimpleNamespace
 
 import pytest
@@ -38,3 +39,14 @@ def test_nothing_is_said_of_a_disk_that_is_not_for_us_to_see(tmp_path, monkeypat
 
     monkeypatch.setattr(os, "statvfs", refuse)
     assert not space.is_full(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("limit", "can"), [(resource.RLIM_INFINITY, True), (10**6, True), (100 + space.LAST_WORDS, False)]
+)
+def test_a_log_at_the_limit_of_a_files_size_has_no_last_words(tmp_path, monkeypatch, limit, can):
+    log = tmp_path / "etcd.log"
+    log.write_bytes(b"x" * 100)
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
+    assert space.has_last_words(log) is can
+    assert space.has_last_words(tmp_path / "none")

@@ -94,6 +94,12 @@ class TestChronicle:
         assert len(chronicle.news()) == 3
         assert tally.findings == []
 
+    def test_a_member_that_could_not_be_started_never_ran(self, journal, tally):
+        for _ in range(2):
+            self.write(journal, EventKind.EXITED, "n1", reason="out-of-resources")
+        Chronicle(journal, tally).news()
+        assert tally.findings == []
+
     def test_lets_terms_begin_anew_only_while_data_is_discarded(self, journal, tally):
         chronicle = Chronicle(journal, tally)
         chronicle.may_begin_anew = True
