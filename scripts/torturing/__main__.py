@@ -17,7 +17,7 @@ from typing import Final
 
 from etcdlab.interruption import Interrupted, end_by
 from etcdlab.model.topology import Profile
-from torturing import hostile, kills, network, remains, report, resources, rivals, signals
+from torturing import hostile, kills, network, remains, report, resources, rivals, signals, sweep
 from torturing.attack import Attack, sequence
 from torturing.field import Field
 from torturing.ground import ground
@@ -27,6 +27,7 @@ from torturing.tally import Tally
 GROUPS: Final[Mapping[str, tuple[Attack, ...]]] = {
     "kills": kills.ATTACKS,
     "signals": signals.ATTACKS,
+    "sweep": sweep.ATTACKS,
     "hostile": hostile.ATTACKS,
     "network": network.ATTACKS,
     "rivals": rivals.ATTACKS,

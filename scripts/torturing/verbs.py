@@ -4,8 +4,11 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -44,6 +47,7 @@ class Running:
     def __init__(self, words: tuple[str, ...], process: "subprocess.Popen[bytes]", tally: Tally) -> None:
         self.pid: Final = process.pid
         self._words = " ".join(words)
+        self._began = time.monotonic()
         self._process = process
         self._tally = tally
         self._struck: set[int] = set()
@@ -57,6 +61,7 @@ class Running:
 
     def strike(self, number: signal.Signals) -> None:
         """A signal to it and its process group, as from a terminal."""
+        self._words += f" {number.name}@{time.monotonic() - self._began:.3f}"
         if self._process.poll() is None:
             self._struck |= {-number, 128 + number}  # the latter by an `exec` whose command ended so
             os.killpg(self.pid, number)
@@ -84,11 +89,11 @@ class Verbs:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("ETCDLAB_")}
         self._environment = clean(inherited) | {"ETCDLAB_HOME": str(home)}
 
-    def start(self, *words: str | Path) -> Running:
+    def start(self, *words: str | Path, environment: Mapping[str, str] = MappingProxyType({})) -> Running:
         """Start a verb."""
         process = subprocess.Popen(
             [self._program, *words],
-            env=self._environment,
+            env={**self._environment, **environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
