@@ -3,8 +3,8 @@
 import enum
 import fcntl
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -104,8 +104,8 @@ def _install_from(source: Source, request: str | None, progress: Callable[[Progr
     def report(step: str, fraction: float | None) -> None:
         progress(Progress(source=source, step=step, fraction=fraction))
 
-    with tempfile.TemporaryDirectory(dir=installed_directory(), prefix=_STAGING, ignore_cleanup_errors=True) as staging:
-        work, programs = Path(staging, "work"), Path(staging, "programs")
+    with _staging() as staging:
+        work, programs = staging / "work", staging / "programs"
         for directory in (work, programs):
             directory.mkdir(mode=0o755)
         _FETCH[source](request, work, programs, report)
@@ -131,8 +131,22 @@ def _publish(programs: Path, request: str | None) -> Binary:
 
 def _discard(directory: Path) -> None:
     """Remove a version: first from its name, in one step, so that no one finds half of it."""
-    with tempfile.TemporaryDirectory(dir=installed_directory(), prefix=_STAGING, ignore_cleanup_errors=True) as staging:
-        directory.rename(Path(staging, "discarded"))
+    with _staging() as staging:
+        directory.rename(staging / "discarded")
+
+
+@contextmanager
+def _staging() -> Iterator[Path]:
+    """A directory of this installer's in the cache, until the end of the block."""
+    staging = installed_directory() / f"{_STAGING}{secrets.token_hex(4)}"
+    try:
+        staging.mkdir(mode=0o700)
+        yield staging
+        shutil.rmtree(staging, ignore_errors=True)
+    except BaseException:
+        # Also after Ctrl-C in the line above, or before the block began: TemporaryDirectory left it then.
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
 
 
 @contextmanager

@@ -6,6 +6,8 @@ Whatever goes wrong, nothing half-installed is left.
 import hashlib
 import io
 import os
+import shutil
+import signal
 import socket
 import stat
 import subprocess
@@ -24,6 +26,7 @@ from etcdlab.etcd import install as module
 from etcdlab.etcd.binaries import Origin, find, installed
 from etcdlab.etcd.ensure import ensure
 from etcdlab.etcd.install import Progress, Source, install, remove
+from etcdlab.interruption import Interrupted
 from tests.etcd.conftest import LINUX, VERSION, Releases
 
 from .programs import program, write_program
@@ -273,6 +276,21 @@ def test_an_interrupted_installation_leaves_nothing(releases: Releases, cache: P
     with pytest.raises(KeyboardInterrupt):
         install(VERSION, source=Source.RELEASE, progress=interrupt)
     assert left(cache) == set()
+
+
+def test_nor_does_one_that_is_interrupted_as_it_tidies_up(
+    releases: Releases, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        monkeypatch.setattr(shutil, "rmtree", rmtree)
+        raise Interrupted(signal.SIGINT)
+
+    rmtree = shutil.rmtree
+    releases.offer(good())
+    monkeypatch.setattr(shutil, "rmtree", interrupt)
+    with pytest.raises(Interrupted):
+        from_release()
+    assert left(cache) == {VERSION}
 
 
 def test_what_a_killed_installer_left_is_no_version_and_is_swept(releases: Releases, cache: Path) -> None:
