@@ -1,9 +1,8 @@
 """What happened in a lab and what its members logged, since a moment that was marked. Reads files: no daemon needed."""
 
-import itertools
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +37,7 @@ def wait_for_event(
     journal: Path, accept: Callable[[Event], bool], *, since: Mark | None, timeout: float, what: str
 ) -> Event:
     """The first event that `accept` takes after `since`, or from now on. Raises TimedOutError after `timeout` s."""
-    for line in _lines(journal, since.journal if since else None, timeout):
+    for line in _lines({"": journal}, {"": since.journal if since else None}, timeout):
         event = parse(line)
         if event is not None and accept(event):
             return event
@@ -59,22 +58,32 @@ def log_records(logs: Mapping[str, Path], since: Mark | None) -> list[tuple[str,
         return list(merge({name: tail.history_since(starts.get(name, 0)) for name, tail in tails.items()}))
 
 
-def wait_for_line(log: Path, name: str, pattern: "str | re.Pattern[str]", *, since: Mark | None, timeout: float) -> str:
+def wait_for_line(
+    logs: Mapping[str, Path], pattern: "str | re.Pattern[str]", *, since: Mark | None, timeout: float
+) -> str:
     """The first line with `pattern` (`re.search`) after `since`, or from now on. Raises TimedOutError."""
-    for line in map(_text, _lines(log, since.logs.get(name, 0) if since else None, timeout)):
+    starts = {name: since.logs.get(name, 0) if since else None for name in logs}
+    for line in map(_text, _lines(logs, starts, timeout)):
         if re.search(pattern, line):
             return line
     shown = pattern if isinstance(pattern, str) else pattern.pattern
-    raise TimedOutError(f"{name} has logged nothing like {shown!r} within {timeout:g} s", hint=f"Its log is {log}.")
+    have = "has" if len(logs) == 1 else "have"
+    raise TimedOutError(
+        f"{', '.join(logs)} {have} logged nothing like {shown!r} within {timeout:g} s",
+        hint=f"What there is: {', '.join(map(str, logs.values()))}.",
+    )
 
 
-def _lines(path: Path, start: int | None, timeout: float) -> Iterator[bytes]:
-    """The lines from place `start` on (None: from now on), as they come, for `timeout` seconds."""
+def _lines(paths: Mapping[str, Path], starts: Mapping[str, int | None], timeout: float) -> Iterator[bytes]:
+    """The lines of each from its place on (None: from now on), as they come, for `timeout` seconds."""
     deadline = time.monotonic() + timeout
-    with closing(Tail(path)) as tail:
-        past: Iterable[bytes] = () if start is None else tail.history_since(start)
-        coming = (line for batch in arrivals({"": tail}, deadline=deadline) for line in batch[""])
-        yield from itertools.chain(past, coming)
+    with ExitStack() as stack:
+        tails = {name: stack.enter_context(closing(Tail(path))) for name, path in paths.items()}
+        for name, tail in tails.items():
+            if (start := starts[name]) is not None:
+                yield from tail.history_since(start)
+        for batch in arrivals(tails, deadline=deadline):
+            yield from (line for lines in batch.values() for line in lines)
 
 
 def _text(line: bytes) -> str:

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import re
 import secrets
 import socket
 import subprocess
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from etcdlab import dormant, down, history
 from etcdlab.control.client import Client
-from etcdlab.errors import QuorumError, TimedOutError, ToolError
+from etcdlab.errors import TimedOutError, ToolError
 from etcdlab.etcd.environment import clean
 from etcdlab.etcd.log import Record
 from etcdlab.etcd.tools import tool
@@ -25,8 +26,8 @@ from etcdlab.links import Links
 from etcdlab.member import Member
 from etcdlab.model.event import Event, EventKind
 from etcdlab.model.plan import IdentityPlan, Plan
-from etcdlab.model.quorum import quorum
 from etcdlab.model.reset import ResetOutcome
+from etcdlab.model.selection import Word, require_leader
 from etcdlab.model.status import ClusterVerdict, LabStatus, NodeStatus
 from etcdlab.prepare import labdir
 from etcdlab.prepare.labdir import LabDirectory
@@ -224,12 +225,7 @@ class Lab(Links):
 
     def leader(self) -> Member:
         """The member that leads now. Raises QuorumError when none does."""
-        status = self.status()
-        if status.leader is None:
-            raise QuorumError(
-                f"lab {self.name!r} has no leader: it is {status.verdict.value}", hint="`wait_ready` waits for one."
-            )
-        return Member(self, status.leader)
+        return Member(self, require_leader(self.status()))
 
     def wait_ready(self, timeout: float = 30) -> LabStatus:
         """Wait until all members are healthy and agree on a leader. Raises TimedOutError after `timeout` seconds."""
@@ -277,9 +273,15 @@ class Lab(Links):
         what = f"event {wanted.value!r}" + (f" of {member}" if member else "")
         return history.wait_for_event(self.directory.events, accept, since=since, timeout=timeout, what=what)
 
-    def wait_for_log(self, member: str, pattern: str, *, since: Mark | None = None, timeout: float = 30) -> str:
-        """The first line of that member's log with `pattern`; see `Member.wait_for_log`."""
-        return self.member(member).wait_for_log(pattern, since=since, timeout=timeout)
+    def wait_for_log(
+        self, member: str | None, pattern: "str | re.Pattern[str]", *, since: Mark | None = None, timeout: float = 30
+    ) -> str:
+        """The first line with `pattern` (`re.search`) in that member's log, or any's, after `since` or from now on.
+
+        Raises TimedOutError after `timeout` seconds.
+        """
+        logs = self._logs() if member is None else {member: self.member(member).log}
+        return history.wait_for_line(logs, pattern, since=since, timeout=timeout)
 
     # What is done to it
 
@@ -316,21 +318,29 @@ class Lab(Links):
             raise ToolError(f"etcdctl {' '.join(arguments)} ended with status {done.returncode}: {told}")
         return done.stdout
 
+    def move_leader(self, member: str) -> None:
+        """Have a member lead; returns when it does. Raises QuorumError when none leads now, LabStateError."""
+        self.client().move_leader(member)
+
     @contextlib.contextmanager
-    def stopped(self, *members: str, force: bool = False) -> Iterator[None]:
-        """These members are stopped inside the block, and run again after it."""
+    def stopped(self, *members: str, force: bool = False) -> Iterator[tuple[str, ...]]:
+        """These members are stopped inside the block, and run again after it.
+
+        As everywhere, "leader", "followers", "quorum" and "all" are who is so when the block begins; it is given their
+        names.
+        """
         try:
-            self.client().stop(members, force=force)
-            yield
+            members = self.client().stop(members, force=force)
+            yield members
         finally:
             self.client().start(members)
 
     @contextlib.contextmanager
-    def paused(self, *members: str, force: bool = False) -> Iterator[None]:
+    def paused(self, *members: str, force: bool = False) -> Iterator[tuple[str, ...]]:
         """These members are frozen inside the block, and healthy again after it."""
         try:
-            self.client().pause(members, force=force)
-            yield
+            members = self.client().pause(members, force=force)
+            yield members
         finally:
             self.client().resume(members)
         self.wait_until(lambda status: all(node.healthy for node in status.nodes if node.name in members))
@@ -338,9 +348,7 @@ class Lab(Links):
     @contextlib.contextmanager
     def without_quorum(self) -> Iterator[None]:
         """As many voting members as it takes are frozen inside the block, the leader last; all are healthy after it."""
-        status = self.status()
-        voters = sorted((node for node in status.nodes if not node.is_learner), key=lambda node: node.is_leader)
-        with self.paused(*(node.name for node in voters[: len(voters) - quorum(len(voters)) + 1]), force=True):
+        with self.paused(Word.QUORUM.value, force=True):
             yield
 
     def reset(self) -> ResetOutcome:

@@ -23,12 +23,7 @@ from etcdlab.model.link import (
     partition,
 )
 from etcdlab.model.plan import Plan
-from etcdlab.model.units import Duration, Size
-
-Time = float | str
-"""Seconds, or as topologies write it: "30ms"."""
-MOMENT_S: Final = 0.001
-"""The shortest time that a fault can last."""
+from etcdlab.model.units import MOMENT_S, Size, Time, lasting, seconds
 
 
 class Injected:
@@ -118,7 +113,7 @@ class Links(ABC):
         force: bool = False,
     ) -> Injected:
         """Have all that one sends the other arrive so much later, give or take `jitter`."""
-        fault = Delay(delay_s=_seconds(delay), jitter_s=_seconds(jitter))
+        fault = Delay(delay_s=seconds(delay), jitter_s=seconds(jitter))
         return self._inject(self._between(source, target, one_way=one_way), fault, for_=for_, force=force)
 
     def rate(
@@ -147,7 +142,7 @@ class Links(ABC):
         force: bool = False,
     ) -> Injected:
         """Cut for `down`, whole for `up`, and again."""
-        fault = Flap(down_s=_seconds(down, least=MOMENT_S), up_s=_seconds(up, least=MOMENT_S))
+        fault = Flap(down_s=seconds(down, least=MOMENT_S), up_s=seconds(up, least=MOMENT_S))
         return self._inject(self._between(source, target, one_way=one_way), fault, for_=for_, force=force)
 
     def heal(self, *ends: str) -> None:
@@ -175,18 +170,8 @@ class Links(ABC):
 
     def _inject(self, links: Sequence[Link], fault: AnyFault, *, for_: Time | None, force: bool) -> Injected:
         client = self.client()
-        client.inject(links, fault, for_s=None if for_ is None else _seconds(for_, least=MOMENT_S), force=force)
+        client.inject(links, fault, for_s=lasting(for_), force=force)
         return Injected(client, links, fault)
-
-
-def _seconds(given: Time, *, least: float = 0.0) -> float:
-    try:
-        seconds = float(Duration.parse(given))
-    except ValueError as error:
-        raise UsageError(str(error)) from None
-    if seconds < least:
-        raise UsageError(f"{given} is too short: at least {Duration(least)}")
-    return seconds
 
 
 def _bytes(given: int | str) -> int:

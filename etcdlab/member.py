@@ -9,6 +9,7 @@ from etcdlab import history
 from etcdlab.history import Mark
 from etcdlab.model.plan import NodePlan
 from etcdlab.model.status import NodeStatus
+from etcdlab.model.units import Time, lasting
 
 if TYPE_CHECKING:
     from etcdlab.lab import Lab
@@ -61,9 +62,9 @@ class Member:
         """Start it and wait until it runs. Also leaves FAILED."""
         self._lab.client().start([self.name])
 
-    def stop(self, *, force: bool = False) -> None:
-        """Stop it; it stays stopped until it is started."""
-        self._lab.client().stop([self.name], force=force)
+    def stop(self, *, for_: Time | None = None, force: bool = False) -> None:
+        """Stop it; it stays stopped until it is started, or that time is over."""
+        self._lab.client().stop([self.name], force=force, for_s=lasting(for_))
 
     def restart(self, *, force: bool = False) -> None:
         """Stop and start it."""
@@ -73,9 +74,9 @@ class Member:
         """Signal its process, behind the supervisor's back: what dies of it is started again as after a crash."""
         self._lab.client().kill([self.name], signal=signal, force=force)
 
-    def pause(self, *, force: bool = False) -> None:
-        """Freeze its process: it exists and does nothing, its connections stay open."""
-        self._lab.client().pause([self.name], force=force)
+    def pause(self, *, for_: Time | None = None, force: bool = False) -> None:
+        """Freeze its process until it is resumed, or that time is over: it does nothing, its connections stay open."""
+        self._lab.client().pause([self.name], force=force, for_s=lasting(for_))
 
     def resume(self) -> None:
         """Let it go on."""
@@ -90,4 +91,4 @@ class Member:
 
         Raises TimedOutError after `timeout` seconds.
         """
-        return history.wait_for_line(self.log, self.name, pattern, since=since, timeout=timeout)
+        return history.wait_for_line({self.name: self.log}, pattern, since=since, timeout=timeout)

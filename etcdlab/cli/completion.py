@@ -7,6 +7,7 @@ import click
 
 from etcdlab.errors import EtcdlabError
 from etcdlab.model.plan import Plan
+from etcdlab.model.selection import WORDS
 from etcdlab.prepare import labdir
 
 
@@ -21,6 +22,13 @@ def complete_node(ctx: click.Context, param: click.Parameter, incomplete: str) -
     given = ctx.params.get(param.name or "") or ()
     names = [node.name for node in plan.nodes] if plan else []
     return [name for name in names if name.startswith(incomplete) and name not in given]
+
+
+def complete_meant(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """As `complete_node`, then the words that stand for members."""
+    given = ctx.params.get(param.name or "") or ()
+    words = [word for word in WORDS if word.startswith(incomplete) and word not in given]
+    return complete_node(ctx, param, incomplete) + words
 
 
 def complete_identity(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:

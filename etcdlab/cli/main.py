@@ -20,6 +20,7 @@ VERBS: Final[Mapping[str, str]] = {
     "kill": "nodes:kill",
     "pause": "nodes:pause",
     "resume": "nodes:resume",
+    "leader": "leader:leader",
     "net": "net:net",
     "reset": "reset:reset",
     "logs": "logs:logs",

@@ -8,7 +8,7 @@ import click
 from etcdlab.cli.completion import complete_node
 from etcdlab.cli.result import Cell, Result, Table, View
 from etcdlab.cli.supervised import attach
-from etcdlab.cli.verb import DURATION, Verb, lab_option, verb
+from etcdlab.cli.verb import DURATION, ShowingGroup, Verb, for_option, lab_option, verb
 from etcdlab.control.wire import NetworkAnswer
 from etcdlab.links import Injected
 from etcdlab.model.link import Blackhole, Cut, Flap, Link, in_words
@@ -34,7 +34,7 @@ class LinkOptions(FaultOptions):
 def _fault_options(command: Callable[..., Result]) -> Callable[..., Result]:
     for option in (
         click.option("--force", is_flag=True, help="Even if the cluster loses its quorum."),
-        click.option("--for", "for_", type=DURATION, metavar="DURATION", help="Heal it after that time."),
+        for_option("Heal it after that time."),
         lab_option,
     ):
         command = option(command)
@@ -51,16 +51,7 @@ def _ends(command: Callable[..., Result]) -> Callable[..., Result]:
     return click.argument("source", metavar="FROM", shell_complete=complete_node)(target(command))
 
 
-class NetGroup(click.Group):
-    """`etcdlab net` without a word shows the links."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put `show` where no command is named."""
-        is_bare = not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names)
-        return super().parse_args(ctx, ["show", *args] if is_bare else args)
-
-
-@click.group("net", cls=NetGroup)
+@click.group("net", cls=ShowingGroup)
 def net() -> None:
     """Show the links of a lab that was made with --faults, and put faults on them.
 

@@ -14,7 +14,7 @@ from etcdlab.cli.completion import complete_lab
 from etcdlab.cli.result import Result
 from etcdlab.errors import EtcdlabError, ExitStatus
 from etcdlab.interruption import Interrupted, end_by
-from etcdlab.model.units import Duration
+from etcdlab.model.units import MOMENT_S, Duration
 
 if TYPE_CHECKING:
     from etcdlab.interpreter import Interpreter
@@ -28,19 +28,39 @@ lab_option = click.option(
 
 
 class DurationType(click.ParamType[float]):
-    """A length of time as topologies write it, or a bare number of seconds."""
+    """A length of time as topologies write it, or a bare number of seconds; no shorter than `least_s`."""
 
     name = "duration"
+
+    def __init__(self, least_s: float = 0.0) -> None:
+        self._least_s = least_s
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Seconds. A click usage error says what is accepted."""
         try:
-            return float(Duration.parse(float(value) if str(value).replace(".", "", 1).isdigit() else value))
+            seconds = float(Duration.parse(float(value) if str(value).replace(".", "", 1).isdigit() else value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
+        if seconds < self._least_s:
+            self.fail(f"{value} is too short: at least {Duration(self._least_s)}", param, ctx)
+        return seconds
 
 
 DURATION = DurationType()
+
+
+def for_option(text: str) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
+    """`--for`, in seconds: how long what the verb does lasts."""
+    return click.option("--for", "for_", type=DurationType(least_s=MOMENT_S), metavar="DURATION", help=text)
+
+
+class ShowingGroup(click.Group):
+    """A group with a verb `show`, which is meant where no verb is named."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put it where no verb is."""
+        is_bare = not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names)
+        return super().parse_args(ctx, ["show", *args] if is_bare else args)
 
 
 class Verb(click.Command):

@@ -19,11 +19,8 @@ from etcdlab.model.event import Event
 from etcdlab.model.link import CLIENTS, Link, all_links
 from etcdlab.model.plan import Plan
 from etcdlab.model.reset import ResetOutcome
+from etcdlab.model.selection import select, stands_for_members
 from etcdlab.model.status import LabStatus
-
-
-class UnknownNodeError(UsageError):
-    """A name that no member has; travels as its base class."""
 
 
 class Api:
@@ -38,12 +35,13 @@ class Api:
             _get("/events", "The journal", self.events, Event, takes=wire.EventsQuery, stream=True),
             _get("/logs", "The members' log records", self.logs, dict, takes=wire.LogsQuery, stream=True),
             _get("/openapi.json", "This API as OpenAPI 3.1", self.openapi, dict),
-            _post("/start", "Start members; also leaves FAILED", self.start, wire.NodesRequest),
-            _post("/stop", "Stop members", self.stop, wire.ForceableRequest),
-            _post("/restart", "Stop and start members", self.restart, wire.ForceableRequest),
-            _post("/kill", "Send a signal to members", self.kill, wire.KillRequest),
-            _post("/pause", "Freeze members", self.pause, wire.ForceableRequest),
-            _post("/resume", "Let paused members go on", self.resume, wire.NodesRequest),
+            _on_nodes("/start", "Start members; also leaves FAILED", self.start, wire.NodesRequest),
+            _on_nodes("/stop", "Stop members", self.stop, wire.HoldRequest),
+            _on_nodes("/restart", "Stop and start members", self.restart, wire.ForceableRequest),
+            _on_nodes("/kill", "Send a signal to members", self.kill, wire.KillRequest),
+            _on_nodes("/pause", "Freeze members", self.pause, wire.HoldRequest),
+            _on_nodes("/resume", "Let paused members go on", self.resume, wire.NodesRequest),
+            _post("/leader/move", "Have a member lead", self.move_leader, wire.LeaderRequest),
             _get("/network", "The links and what is on them", self.network, wire.NetworkAnswer),
             _post("/network/inject", "Put a fault on links", self.inject, wire.InjectRequest),
             _post("/network/heal", "Take faults off links", self.heal, wire.HealRequest),
@@ -68,37 +66,49 @@ class Api:
         """The plan."""
         return self._cluster.plan
 
-    async def start(self, request: wire.NodesRequest) -> wire.Acknowledgement:
+    async def start(self, request: wire.NodesRequest) -> wire.NodesAnswer:
         """Start."""
-        await self._cluster.start(self._known(request.nodes))
-        return wire.Acknowledgement()
+        nodes = await self._meant(request.nodes)
+        await self._cluster.start(nodes)
+        return wire.NodesAnswer(nodes=nodes)
 
-    async def stop(self, request: wire.ForceableRequest) -> wire.Acknowledgement:
+    async def stop(self, request: wire.HoldRequest) -> wire.NodesAnswer:
         """Stop."""
-        await self._cluster.stop(self._known(request.nodes), force=request.force)
-        return wire.Acknowledgement()
+        nodes = await self._meant(request.nodes)
+        await self._cluster.stop(nodes, force=request.force, for_s=request.for_s)
+        return wire.NodesAnswer(nodes=nodes)
 
-    async def restart(self, request: wire.ForceableRequest) -> wire.Acknowledgement:
+    async def restart(self, request: wire.ForceableRequest) -> wire.NodesAnswer:
         """Restart."""
-        await self._cluster.restart(self._known(request.nodes), force=request.force)
-        return wire.Acknowledgement()
+        nodes = await self._meant(request.nodes)
+        await self._cluster.restart(nodes, force=request.force)
+        return wire.NodesAnswer(nodes=nodes)
 
-    async def kill(self, request: wire.KillRequest) -> wire.Acknowledgement:
+    async def kill(self, request: wire.KillRequest) -> wire.NodesAnswer:
         """Send a signal."""
         number = signal.Signals.__members__.get(request.signal)
         if number is None:
             raise UsageError(f"this system has no signal {request.signal!r}", hint="`kill -l` lists those it has.")
-        await self._cluster.kill(self._known(request.nodes), signal=number, force=request.force)
-        return wire.Acknowledgement()
+        nodes = await self._meant(request.nodes)
+        await self._cluster.kill(nodes, signal=number, force=request.force)
+        return wire.NodesAnswer(nodes=nodes)
 
-    async def pause(self, request: wire.ForceableRequest) -> wire.Acknowledgement:
+    async def pause(self, request: wire.HoldRequest) -> wire.NodesAnswer:
         """Pause."""
-        await self._cluster.pause(self._known(request.nodes), force=request.force)
-        return wire.Acknowledgement()
+        nodes = await self._meant(request.nodes)
+        await self._cluster.pause(nodes, force=request.force, for_s=request.for_s)
+        return wire.NodesAnswer(nodes=nodes)
 
-    async def resume(self, request: wire.NodesRequest) -> wire.Acknowledgement:
+    async def resume(self, request: wire.NodesRequest) -> wire.NodesAnswer:
         """Resume."""
-        await self._cluster.resume(self._known(request.nodes))
+        nodes = await self._meant(request.nodes)
+        await self._cluster.resume(nodes)
+        return wire.NodesAnswer(nodes=nodes)
+
+    async def move_leader(self, request: wire.LeaderRequest) -> wire.Acknowledgement:
+        """Hand over."""
+        (node,) = self._known([request.node])
+        await self._cluster.move_leader(node)
         return wire.Acknowledgement()
 
     async def network(self, _: wire.Request) -> wire.NetworkAnswer:
@@ -135,13 +145,13 @@ class Api:
         return await self._cluster.logs(names, follow=query.follow, lines=query.lines)
 
     def _known(self, names: Sequence[str]) -> tuple[str, ...]:
+        return tuple(node.name for node in self._cluster.plan.select(names))
+
+    async def _meant(self, names: Sequence[str]) -> tuple[str, ...]:
         members = [node.name for node in self._cluster.plan.nodes]
-        unknown = [name for name in names if name not in members]
-        if unknown:
-            lab = self._cluster.plan.lab
-            message = f"lab {lab!r} has no member " + ", ".join(repr(name) for name in unknown)
-            raise UnknownNodeError(message, hint=f"Its members: {', '.join(members)}.")
-        return tuple(dict.fromkeys(names))
+        own_names = [name for name in names if not stands_for_members(name, members)]
+        known = self._known(own_names)
+        return known if len(own_names) == len(names) else select(names, await self._cluster.status())
 
     def _links(self) -> tuple[Link, ...]:
         plan = self._cluster.plan
@@ -173,6 +183,10 @@ def _get(
     return Operation(
         method="GET", path=f"/v1{path}", summary=summary, call=call, answer=answer, takes=takes, stream=stream
     )
+
+
+def _on_nodes(path: str, summary: str, call: Callable[[Any], Awaitable[Any]], takes: type[wire.Request]) -> Operation:
+    return _post(path, summary, call, takes, answer=wire.NodesAnswer)
 
 
 def _post(

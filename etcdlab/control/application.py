@@ -8,7 +8,7 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from etcdlab.control.api import Api, UnknownNodeError
+from etcdlab.control.api import Api
 from etcdlab.control.connection import Answer, Request, error_answer
 from etcdlab.control.openapi import Operation
 from etcdlab.control.wire import Request as Taken
@@ -18,13 +18,14 @@ from etcdlab.errors import (
     LabStateError,
     QuorumError,
     TimedOutError,
+    UnknownMemberError,
     UsageError,
     is_exhaustion,
 )
 
 log = logging.getLogger(__name__)
 _STATUS: Final = (
-    (UnknownNodeError, HTTPStatus.NOT_FOUND),
+    (UnknownMemberError, HTTPStatus.NOT_FOUND),
     (UsageError, HTTPStatus.BAD_REQUEST),
     (QuorumError, HTTPStatus.CONFLICT),
     (LabStateError, HTTPStatus.CONFLICT),

@@ -44,29 +44,42 @@ class Client:
         """The plan that the daemon works from."""
         return self._get("/v1/plan", Plan)
 
-    def start(self, nodes: Sequence[str]) -> None:
-        """Start members; returns when they run. Also leaves FAILED."""
-        self._post("/v1/start", wire.NodesRequest(nodes=tuple(nodes)))
+    def start(self, nodes: Sequence[str]) -> tuple[str, ...]:
+        """Start members; returns when they run. Also leaves FAILED.
 
-    def stop(self, nodes: Sequence[str], *, force: bool = False) -> None:
-        """Stop members. Raises QuorumError if quorum would be lost, unless `force`; so do the next three."""
-        self._post("/v1/stop", wire.ForceableRequest(nodes=tuple(nodes), force=force))
+        Members are named, here and below, or meant by what they are now (`etcdlab.model.selection`): "leader". Those
+        that were meant are returned.
+        """
+        return self._act("/v1/start", wire.NodesRequest(nodes=tuple(nodes)))
 
-    def restart(self, nodes: Sequence[str], *, force: bool = False) -> None:
+    def stop(self, nodes: Sequence[str], *, force: bool = False, for_s: float | None = None) -> tuple[str, ...]:
+        """Stop members, for so many seconds or until they are started.
+
+        Raises QuorumError if quorum would be lost, unless `force`; so do the next three.
+        """
+        return self._act("/v1/stop", wire.HoldRequest(nodes=tuple(nodes), force=force, for_s=for_s))
+
+    def restart(self, nodes: Sequence[str], *, force: bool = False) -> tuple[str, ...]:
         """Stop and start members."""
-        self._post("/v1/restart", wire.ForceableRequest(nodes=tuple(nodes), force=force))
+        return self._act("/v1/restart", wire.ForceableRequest(nodes=tuple(nodes), force=force))
 
-    def kill(self, nodes: Sequence[str], *, signal: signal.Signals = signal.SIGKILL, force: bool = False) -> None:
+    def kill(
+        self, nodes: Sequence[str], *, signal: signal.Signals = signal.SIGKILL, force: bool = False
+    ) -> tuple[str, ...]:
         """Send a signal to members."""
-        self._post("/v1/kill", wire.KillRequest(nodes=tuple(nodes), signal=signal.name, force=force))
+        return self._act("/v1/kill", wire.KillRequest(nodes=tuple(nodes), signal=signal.name, force=force))
 
-    def pause(self, nodes: Sequence[str], *, force: bool = False) -> None:
-        """Freeze members (SIGSTOP)."""
-        self._post("/v1/pause", wire.ForceableRequest(nodes=tuple(nodes), force=force))
+    def pause(self, nodes: Sequence[str], *, force: bool = False, for_s: float | None = None) -> tuple[str, ...]:
+        """Freeze members (SIGSTOP), for so many seconds or until they are resumed."""
+        return self._act("/v1/pause", wire.HoldRequest(nodes=tuple(nodes), force=force, for_s=for_s))
 
-    def resume(self, nodes: Sequence[str]) -> None:
+    def resume(self, nodes: Sequence[str]) -> tuple[str, ...]:
         """Let paused members go on."""
-        self._post("/v1/resume", wire.NodesRequest(nodes=tuple(nodes)))
+        return self._act("/v1/resume", wire.NodesRequest(nodes=tuple(nodes)))
+
+    def move_leader(self, node: str) -> None:
+        """Have a member lead. Raises QuorumError when nobody leads now, LabStateError when it cannot."""
+        self._post("/v1/leader/move", wire.LeaderRequest(node=node))
 
     def network(self) -> wire.NetworkAnswer:
         """The links that can have faults, and what is on them. Raises LabStateError if none can; so do the next two."""
@@ -104,6 +117,11 @@ class Client:
     def logs(self, nodes: Sequence[str] = (), *, lines: int = 100, follow: bool = False) -> Iterator[dict[str, Any]]:
         """The last `lines` log records of each member (none named: all), then (`follow`) what comes."""
         yield from self._stream("/v1/logs", {"node": nodes, "lines": lines}, dict, follow=follow)
+
+    def _act(self, target: str, body: wire.Request) -> tuple[str, ...]:
+        content = self._post(target, body)
+        with self._translated():
+            return msgspec.json.decode(content, type=wire.NodesAnswer).nodes
 
     def _post(self, target: str, body: wire.Request) -> bytes:
         return self._call("POST", target, msgspec.json.encode(body))

@@ -28,8 +28,8 @@ class Supervisor(Protocol):
     async def start(self, names: Sequence[str]) -> None:
         """Start members; also leaves FAILED."""
 
-    async def stop(self, names: Sequence[str], *, force: bool) -> None:
-        """Stop members. Raises QuorumError unless `force`."""
+    async def stop(self, names: Sequence[str], *, force: bool, for_s: float | None = None) -> None:
+        """Stop members, for so many seconds or until they are started. Raises QuorumError unless `force`."""
 
     async def restart(self, names: Sequence[str], *, force: bool) -> None:
         """Stop and start members. Raises QuorumError unless `force`."""
@@ -37,11 +37,14 @@ class Supervisor(Protocol):
     async def kill(self, names: Sequence[str], *, signal: signal.Signals, force: bool) -> None:
         """Send a signal to members. Raises QuorumError unless `force`."""
 
-    async def pause(self, names: Sequence[str], *, force: bool) -> None:
-        """Freeze members. Raises QuorumError unless `force`."""
+    async def pause(self, names: Sequence[str], *, force: bool, for_s: float | None = None) -> None:
+        """Freeze members, for so many seconds or until they are resumed. Raises QuorumError unless `force`."""
 
     async def resume(self, names: Sequence[str]) -> None:
         """Let paused members go on."""
+
+    async def move_leader(self, name: str) -> None:
+        """Have a member lead. Raises QuorumError when nobody leads now, LabStateError when it cannot."""
 
     def faults(self) -> tuple[LinkFault, ...]:
         """What is on the links. This and the next two raise LabStateError where no link can have faults."""

@@ -8,7 +8,11 @@ from etcdlab.model.link import AnyFault, FaultKind, Link, LinkFault
 
 WIRE_VERSION = 1
 
-Names = Annotated[tuple[str, ...], msgspec.Meta(min_length=1, description="Names of members.")]
+Names = Annotated[
+    tuple[str, ...],
+    msgspec.Meta(min_length=1, description="Names of members, or what they are now: leader, followers, quorum, all."),
+]
+Seconds = Annotated[float, msgspec.Meta(gt=0, description="Seconds until it is undone.")]
 Force = Annotated[bool, msgspec.Meta(description="Go on even if the cluster loses quorum.")]
 Follow = Annotated[bool, msgspec.Meta(description="Keep the stream open and send what comes.")]
 SignalName = Annotated[
@@ -27,10 +31,18 @@ class NodesRequest(Request, frozen=True):
 
 
 class ForceableRequest(Request, frozen=True):
-    """Body of what may cost quorum: `stop`, `restart`, `pause`."""
+    """Body of `restart`."""
 
     nodes: Names
     force: Force = False
+
+
+class HoldRequest(Request, frozen=True):
+    """Body of `stop` and `pause`."""
+
+    nodes: Names
+    force: Force = False
+    for_s: Seconds | None = None
 
 
 class KillRequest(Request, frozen=True):
@@ -46,7 +58,7 @@ class InjectRequest(Request, frozen=True):
 
     links: Annotated[tuple[Link, ...], msgspec.Meta(min_length=1, description='Directions; "clients" is an end, too.')]
     fault: AnyFault
-    for_s: Annotated[float, msgspec.Meta(gt=0, description="Seconds until it is healed.")] | None = None
+    for_s: Seconds | None = None
     force: Force = False
 
 
@@ -63,6 +75,12 @@ class NetworkAnswer(msgspec.Struct, frozen=True, kw_only=True):
     links: tuple[Link, ...]
     faults: tuple[LinkFault, ...]
     version: int = WIRE_VERSION
+
+
+class LeaderRequest(Request, frozen=True):
+    """Body of `leader/move`."""
+
+    node: Annotated[str, msgspec.Meta(description="The member that is to lead.")]
 
 
 class ResetRequest(Request, frozen=True):
@@ -93,6 +111,13 @@ class LogsQuery(Request, frozen=True):
 class Acknowledgement(msgspec.Struct, frozen=True, kw_only=True):
     """The request was carried out (200), or taken on (202)."""
 
+    version: int = WIRE_VERSION
+
+
+class NodesAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The request was carried out, on these members."""
+
+    nodes: tuple[str, ...]
     version: int = WIRE_VERSION
 
 

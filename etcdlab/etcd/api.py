@@ -200,6 +200,11 @@ def disarm(alarm: Alarm) -> Call:
     return Call("/v3/maintenance/alarm", AlarmList, body)
 
 
+def transfer_leadership(member_id: int) -> Call:
+    """Asked of the leader: another voting member is to lead. The answer comes when it does."""
+    return Call("/v3/maintenance/transfer-leadership", Answered, {"targetID": member_id})
+
+
 def remove_member(member: Member) -> Call:
     """Remove a member."""
     return Call("/v3/cluster/member/remove", Answered, {"ID": member.id})

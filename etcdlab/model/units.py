@@ -4,6 +4,8 @@ import re
 from decimal import Decimal
 from typing import Final, Self
 
+from etcdlab.errors import UsageError
+
 _SECONDS: Final = {
     "d": Decimal(86400),
     "h": Decimal(3600),
@@ -21,6 +23,8 @@ _BYTES: Final = {
     "MiB": 2**20,
     "GiB": 2**30,
 }
+MOMENT_S: Final = 0.001
+"""The shortest time, in seconds, that something can be done for."""
 _LONGEST: Final = 1000 * 366 * 86400
 _LARGEST: Final = 2**63 - 1
 """What etcd's int64 flags hold."""
@@ -87,3 +91,23 @@ class Size(int):
             if self and self % _BYTES[unit] == 0:
                 return f"{int(self) // _BYTES[unit]}{unit}"
         return str(int(self))
+
+
+Time = float | str
+"""As Python's users give it: seconds, or as topologies write it, "30ms"."""
+
+
+def seconds(given: Time, *, least: float = 0.0) -> float:
+    """That time in seconds. Raises UsageError for what is none, or shorter than `least`."""
+    try:
+        time_s = float(Duration.parse(given))
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    if time_s < least:
+        raise UsageError(f"{given} is too short: at least {Duration(least)}")
+    return time_s
+
+
+def lasting(for_: Time | None) -> float | None:
+    """How long something is to last, in seconds; None until it is undone. Raises UsageError."""
+    return None if for_ is None else seconds(for_, least=MOMENT_S)

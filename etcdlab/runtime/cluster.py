@@ -24,12 +24,14 @@ from etcdlab.model.past import Life
 from etcdlab.model.plan import Plan, TlsPlan
 from etcdlab.model.quorum import keeps_quorum, quorum
 from etcdlab.model.reset import ResetOutcome
+from etcdlab.model.selection import require_leader
 from etcdlab.model.status import LabPhase, LabStatus
 from etcdlab.prepare import space
 from etcdlab.prepare.labdir import LabDirectory
-from etcdlab.runtime import boot, reset
+from etcdlab.runtime import boot, leadership, reset
 from etcdlab.runtime.broadcast import Broadcast
 from etcdlab.runtime.health import add_learner
+from etcdlab.runtime.holds import Holds
 from etcdlab.runtime.http import Unreachable, client_context
 from etcdlab.runtime.journal import Journal
 from etcdlab.runtime.measure import measure_lab
@@ -43,6 +45,9 @@ LOG_BACKLOG: Final = 200
 
 LOG_CHUNK: Final = 200
 """Old lines sent at once: 100,000 of them are neither held in memory nor waited for."""
+
+MOVE_S: Final = 5.0
+"""Seconds beside two election timeouts that etcd gives a member to take over (etcd 3.5 server/config, ReqTimeout)."""
 
 _SERVING_PEERS: Final = b'"serving peer traffic"'
 _SERVING_CLIENTS: Final = b'"ready to serve client requests"'
@@ -77,6 +82,7 @@ class Cluster:
             election_timeout_s=plan.election_timeout_s,
         )
         self._network = FaultNetwork(directory, plan, journal) if plan.has_fault_network else None
+        self._holds = Holds()
         self.shutdown_requested = trio.Event()
         self.purge = False
         self._whole = trio.Lock()  # held by what acts on all members as one: boot, reset, the end
@@ -102,6 +108,7 @@ class Cluster:
             for node in self.nodes.values():
                 nursery.start_soon(node.run)
             nursery.start_soon(self._watch.run)
+            nursery.start_soon(self._holds.run)
             if self._network is not None:
                 nursery.start_soon(self._network.run)
             task_status.started()
@@ -178,22 +185,16 @@ class Cluster:
         self.shutdown_requested.set()
 
     async def stop_all(self, *, at_once: bool, spare_adopted: bool = False) -> None:
-        """Stop all members, or all but adopted ones: with SIGKILL if `at_once`, else followers first, the leader last.
-
-        A leader that goes first waits up to 5 s + 2 election timeouts to hand over to peers that are leaving too:
-        7.0 s for three members, against 1.05 s in this order (etcd 3.5 server.go, TryTransferLeadershipOnShutdown).
-        """
+        """Stop all members, or all but adopted ones: with SIGKILL if `at_once`, else as their bound has it."""
         self._phase = LabPhase.STOPPING  # also where nobody asked for it: a boot failed
         if self._reset is not None:
             self._reset.cancel()
         async with self._whole:
             self._watch.end()
+            self._holds.drop(self.nodes)
             grace_s = 0.0 if at_once else None
-            leader = None if at_once else (await self.status()).leader
             leaving = [node for node in self.nodes.values() if not (spare_adopted and node.is_adopted)]
-            followers = [node for node in leaving if node.name != leader]
-            await self._stop(followers, grace_s=grace_s)
-            await self._stop([self.nodes[leader]] if leader else [], grace_s=grace_s)
+            await self._stop(leaving, grace_s=grace_s)
             if self._network is not None and len(leaving) == len(self.nodes):
                 await self._network.end()
             self._journal.emit(EventKind.LAB_STOPPED)
@@ -233,6 +234,7 @@ class Cluster:
         """Start members; also leaves FAILED. Waits until they run, unless too few are up for a quorum."""
         self._require_no_end()
         self._require_no_reset()
+        self._holds.drop(names)
         nodes = [self.nodes[name] for name in names]
         for node in nodes:
             node.start()
@@ -241,11 +243,15 @@ class Cluster:
             await self._wait_running(nodes)
         self._watch.wake()
 
-    async def stop(self, names: Sequence[str], *, force: bool) -> None:
-        """Stop members. Raises QuorumError unless `force`."""
+    async def stop(self, names: Sequence[str], *, force: bool, for_s: float | None = None) -> None:
+        """Stop members, for so many seconds or until they are started. Raises QuorumError unless `force`."""
         self._require_no_reset()
         self._require_quorum("stopping", names, force=force)
+        self._holds.drop(names)
         await self._stop([self.nodes[name] for name in names], grace_s=None)
+        if for_s is not None:
+            for name in names:
+                self._holds.begin(name, for_s, self.nodes[name].start)
         self._watch.wake()
 
     async def restart(self, names: Sequence[str], *, force: bool) -> None:
@@ -254,6 +260,7 @@ class Cluster:
             self._require_no_end()
             self._require_no_reset()
             self._require_quorum("restarting", [name], force=force)
+            self._holds.drop([name])
             await self._stop([self.nodes[name]], grace_s=None)
             await self.start([name])
 
@@ -261,18 +268,36 @@ class Cluster:
         """Send a signal to members. Raises QuorumError unless `force`."""
         self._require_no_reset()
         self._require_quorum(f"sending {signal.name} to", names, force=force)
+        self._holds.drop(names)
         self._signal(names, signal)
 
-    async def pause(self, names: Sequence[str], *, force: bool) -> None:
-        """Freeze members. Raises QuorumError unless `force`."""
+    async def pause(self, names: Sequence[str], *, force: bool, for_s: float | None = None) -> None:
+        """Freeze members, for so many seconds or until they are resumed. Raises QuorumError unless `force`."""
         self._require_no_reset()
         self._require_quorum("pausing", names, force=force)
+        self._holds.drop(names)
         self._signal(names, signal.SIGSTOP)
+        if for_s is not None:
+            for name in names:
+                self._holds.begin(name, for_s, partial(self._signal, [name], signal.SIGCONT))
 
     async def resume(self, names: Sequence[str]) -> None:
         """Let paused members go on."""
         self._require_no_reset()
+        self._holds.drop(names)
         self._signal(names, signal.SIGCONT)
+
+    async def move_leader(self, name: str) -> None:
+        """Have a member lead. Raises QuorumError when nobody leads now, LabStateError when it cannot."""
+        self._require_no_end()
+        self._require_no_reset()
+        status = await self.status()
+        leader = require_leader(status)
+        if leader != name:
+            target = next(node for node in status.nodes if node.name == name)
+            async with self.nodes[leader].another_connection() as connection:
+                await leadership.move(connection, target, bound_s=MOVE_S + 2 * self._plan.election_timeout_s)
+            self._watch.wake()
 
     def faults(self) -> tuple[LinkFault, ...]:
         """What is on the links. Raises LabStateError without a fault network."""
@@ -313,6 +338,7 @@ class Cluster:
         raise boot.boot_timeout(self.nodes, boot_s)
 
     async def _make_pristine(self) -> ResetOutcome:
+        self._holds.drop(self.nodes)
         if self._network is not None:
             await self._network.heal()
         try:
@@ -378,10 +404,18 @@ class Cluster:
         self._watch.wake()
 
     async def _stop(self, nodes: Sequence[Node], *, grace_s: float | None) -> None:
-        for node in nodes:
-            node.stop(grace_s=grace_s)
-        for node in nodes:
-            await node.wait_down()
+        """Followers first, the leader last.
+
+        A leader that goes first waits up to 5 s + 2 election timeouts to hand over to peers that are leaving too:
+        7.0 s for three members, against 1.05 s in this order (etcd 3.5 server.go, TryTransferLeadershipOnShutdown).
+        """
+        leader = None if grace_s == 0 or len(nodes) == 1 else (await self.status()).leader
+        followers = [node for node in nodes if node.name != leader]
+        for group in (followers, [node for node in nodes if node.name == leader]):
+            for node in group:
+                node.stop(grace_s=grace_s)
+            for node in group:
+                await node.wait_down()
 
     async def _wait_running(self, nodes: Sequence[Node]) -> None:
         boot_s = self._plan.timeouts.boot_s

@@ -60,6 +60,7 @@ class Node:
         self.paused = False
         self.metrics = Endpoint(plan.metrics_url)
         self.client = Endpoint(plan.own_client_url, context)
+        self._context = context
         self.meter = UsageMeter()
         self.serving_peers = trio.Event()
         self.serving_clients = trio.Event()
@@ -142,6 +143,10 @@ class Node:
         elif number is signal.SIGCONT and self.paused:
             self.paused = False
             self._journal.emit(EventKind.RESUMED, self.name)
+
+    def another_connection(self) -> Endpoint:
+        """For a request that takes long: on `client`, the member's measurements would wait for it."""
+        return Endpoint(self.plan.own_client_url, self._context)
 
     def replace_plan(self, plan: NodePlan) -> None:
         """Take a changed plan; it is used from the next incarnation on."""

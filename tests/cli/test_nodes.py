@@ -66,6 +66,38 @@ def test_kill(running, name):
     assert pids(running)["n2"] != before["n2"]
 
 
+def test_members_are_meant_by_what_they_are(running):
+    assert run("pause", "leader", "--force").output == "n1: paused\n"
+    assert run("resume", "all").output == "n1: resumed\nn2: resumed\n"
+    assert run("stop", "followers", "--force").output == "n2: stopped\n"
+    assert run_json("start", "n1", "all")["nodes"] == ["n1", "n2"]
+    assert "n2 would leave 1 of 2" in run("kill", "quorum", status=1).stderr
+    refusal = run("leader", "move", "leader", status=2)
+    assert "has no member 'leader'" in refusal.stderr
+
+
+def test_what_is_stopped_or_paused_for_a_time_goes_on_by_itself(running):
+    client = Client(running.plan.socket, timeout_s=30)
+    since = list(client.events())[-1].seq
+    assert run("pause", "n2", "--force", "--for", "10ms").output == "n2: paused for 10ms\n"
+    assert any(event.kind is EventKind.RESUMED for event in client.events(since=since, follow=True))
+    assert run("stop", "n2", "--force", "--for", "0.01").output == "n2: stopped for 10ms\n"
+    assert any(event.kind is EventKind.READY for event in client.events(since=since, follow=True))
+    assert "at least 1ms" in run("stop", "n2", "--for", "0", status=2).output
+
+
+def test_what_is_asked_meanwhile_ends_that(running):
+    run("stop", "n2", "--force", "--for", "50ms")
+    run("stop", "n2")
+    run("pause", "n1", "--force", "--for", "50ms")
+    run("pause", "n1")
+    client = Client(running.plan.socket, timeout_s=30)
+    since = list(client.events())[-1].seq
+    run("pause", "n1", "--for", "100ms")
+    assert next(client.events(since=since, follow=True)).kind is EventKind.RESUMED
+    assert states(status=5)["n2"] == "stopped"
+
+
 @pytest.mark.parametrize("verb", ["stop", "restart", "pause", "kill"])
 def test_what_loses_quorum_is_refused_with_the_reason(running, verb):
     before = pids(running)

@@ -129,8 +129,8 @@ class FakeSupervisor:
     async def start(self, names: Sequence[str]) -> None:
         await self._verb("start", names)
 
-    async def stop(self, names: Sequence[str], *, force: bool) -> None:
-        await self._verb("stop", names, force)
+    async def stop(self, names: Sequence[str], *, force: bool, for_s: float | None) -> None:
+        await self._verb("stop", names, force, for_s)
 
     async def restart(self, names: Sequence[str], *, force: bool) -> None:
         await self._verb("restart", names, force)
@@ -138,11 +138,14 @@ class FakeSupervisor:
     async def kill(self, names: Sequence[str], *, signal: signal.Signals, force: bool) -> None:
         await self._verb("kill", names, signal, force)
 
-    async def pause(self, names: Sequence[str], *, force: bool) -> None:
-        await self._verb("pause", names, force)
+    async def pause(self, names: Sequence[str], *, force: bool, for_s: float | None) -> None:
+        await self._verb("pause", names, force, for_s)
 
     async def resume(self, names: Sequence[str]) -> None:
         await self._verb("resume", names)
+
+    async def move_leader(self, name: str) -> None:
+        await self._verb("move_leader", name)
 
     def faults(self) -> tuple[LinkFault, ...]:
         return FAULTS

@@ -17,6 +17,7 @@ from etcdlab.errors import (
     QuorumError,
     TimedOutError,
     TopologyError,
+    UnknownMemberError,
     UsageError,
 )
 from tests.control.fake import PLAN, RESET, STATUS, event
@@ -36,12 +37,13 @@ async def test_plan_arrives_as_it_is(lab):
     ("verb", "args", "kwargs", "call"),
     [
         ("start", [["n1"]], {}, ("start", ("n1",))),
-        ("stop", [["n1", "n2"]], {"force": True}, ("stop", ("n1", "n2"), True)),
-        ("stop", [["n1", "n1"]], {}, ("stop", ("n1",), False)),
+        ("stop", [["n1", "n2"]], {"force": True}, ("stop", ("n1", "n2"), True, None)),
+        ("stop", [["n1", "n1"]], {}, ("stop", ("n1",), False, None)),
         ("restart", [["n3"]], {}, ("restart", ("n3",), False)),
         ("kill", [["n2"]], {}, ("kill", ("n2",), signal.SIGKILL, False)),
         ("kill", [["n2"]], {"signal": signal.SIGTERM, "force": True}, ("kill", ("n2",), signal.SIGTERM, True)),
-        ("pause", [["n2"]], {}, ("pause", ("n2",), False)),
+        ("pause", [["n2"]], {"for_s": 2}, ("pause", ("n2",), False, 2)),
+        ("move_leader", ["n2"], {}, ("move_leader", "n2")),
         ("resume", [["n2"]], {}, ("resume", ("n2",))),
         ("shutdown", [], {}, ("shutdown", False)),
         ("shutdown", [], {"purge": True}, ("shutdown", True)),
@@ -115,9 +117,9 @@ async def test_a_failure_is_raised_again(lab, failure):
 
 async def test_an_unknown_member_is_named(lab):
     raised = await lab.refused(lab.client.stop, ["n1", "n9"])
-    assert type(raised) is UsageError
+    assert type(raised) is UnknownMemberError
     assert "'n9'" in raised.message
-    assert "n1, n2, n3" in raised.hint
+    assert "n1, n2, n3" in raised.message
     assert lab.supervisor.calls == []
 
 

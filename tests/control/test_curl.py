@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from etcdlab.control.client import Client
-from etcdlab.control.wire import NetworkAnswer
+from etcdlab.control.wire import NetworkAnswer, NodesAnswer
 from etcdlab.errors import NotRunningError
 from etcdlab.lab import Lab
 from etcdlab.model.event import Event, EventKind
@@ -46,8 +46,8 @@ async def test_status(curl):
 
 async def test_a_verb(lab, curl):
     answer = await curl("http://localhost/v1/stop", "--data", '{"nodes": ["n1"], "force": true}')
-    assert json.loads(answer) == {"version": 1}
-    assert lab.supervisor.calls == [("stop", ("n1",), True)]
+    assert json.loads(answer) == {"nodes": ["n1"], "version": 1}
+    assert lab.supervisor.calls == [("stop", ("n1",), True, None)]
 
 
 async def test_a_stream(curl):
@@ -97,7 +97,9 @@ def check(path, lines):
             assert [json.loads(line)["node"] for line in lines] == ["n1"] * 10
         case "openapi.json":
             assert json.loads(*lines)["openapi"] == "3.1.0"
-        case "stop" | "start" | "kill" | "pause" | "resume" | "shutdown":
+        case "stop" | "start" | "kill" | "pause" | "resume":
+            assert msgspec.json.decode(*lines, type=NodesAnswer).nodes
+        case "leader/move" | "shutdown":
             assert json.loads(*lines) == {"version": 1}
         case "network":
             answer = msgspec.json.decode(*lines, type=NetworkAnswer)

@@ -17,7 +17,9 @@ NODES = b'{"nodes":["n1"]}'
 BODIES = {
     wire.NodesRequest: NODES,
     wire.ForceableRequest: NODES,
+    wire.HoldRequest: NODES,
     wire.KillRequest: NODES,
+    wire.LeaderRequest: b'{"node":"n1"}',
     wire.InjectRequest: b'{"links":[{"source":"n1","target":"clients"}],"fault":{"type":"delay","delay_s":0.03}}',
 }
 
@@ -58,7 +60,7 @@ async def test_the_document_is_whole(document):
 async def test_requests_are_described(document):
     stop = document["paths"]["/v1/stop"]["post"]["requestBody"]
     assert stop["required"]
-    assert stop["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/ForceableRequest"}
+    assert stop["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/HoldRequest"}
     assert not document["paths"]["/v1/shutdown"]["post"]["requestBody"]["required"]
     parameters = {parameter["name"]: parameter for parameter in document["paths"]["/v1/logs"]["get"]["parameters"]}
     assert set(parameters) == {"node", "lines", "follow"}

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from etcdlab.errors import QuorumError
+from etcdlab.errors import LabStateError, QuorumError
 from etcdlab.lab import Lab
 from etcdlab.launch import living_members
 from etcdlab.model.event import Event, EventKind
@@ -91,6 +91,36 @@ def test_a_killed_leader_is_replaced(watched: Watched) -> None:
     assert changed.node in (*others, leader)
     assert changed.detail["term"] > 1
     watched.wait_status(lambda status: status.verdict is ClusterVerdict.HEALTHY and status.leader is not None)
+
+
+def test_leadership_is_handed_over(watched: Watched) -> None:
+    _, first, second = watched.followers()
+    watched.lab.move_leader(first)
+    assert watched.client.status().leader == first
+    assert watched.wait(EventKind.LEADER_CHANGED).node == first
+    watched.lab.move_leader(first)
+    watched.lab.member(second).stop()
+    with pytest.raises(LabStateError, match=f"{second} cannot lead: it is stopped"):
+        watched.lab.move_leader(second)
+    with watched.lab.paused("leader", force=True) as paused:
+        assert paused == (first,)
+
+
+def test_all_are_stopped_the_leader_last_and_started(watched: Watched) -> None:
+    leader, *_ = watched.followers()
+    assert etcdctl(watched.lab, "put", "k", "v").returncode == 0
+    assert set(watched.client.stop(["all"], force=True)) == {"n1", "n2", "n3"}
+    stopped = [event.node for event in watched.lab.events() if event.kind is EventKind.STOPPED]
+    assert stopped[-1] == leader
+    watched.client.start(["all"])
+    assert watched.lab.etcdctl("get", "k", "--print-value-only") == "v\n"
+
+
+def test_a_pause_for_a_time_is_over_by_itself(watched: Watched) -> None:
+    _, name, _ = watched.followers()
+    watched.lab.member(name).pause(for_="300ms")
+    watched.wait(EventKind.RESUMED, name)
+    watched.wait_status(lambda status: status.verdict is ClusterVerdict.HEALTHY)
 
 
 def test_quorum_is_kept_unless_forced_and_its_loss_is_news(watched: Watched) -> None:
