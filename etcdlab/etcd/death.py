@@ -65,8 +65,8 @@ _RULES: Final = (
     ),
     _rule(
         ExitReason.OUT_OF_MEMORY,
-        r"^fatal error: .*\b(memory|newosproc)\b|cannot allocate memory",
-        "Give it more memory: its limit (`ulimit -v`, the container's), or the machine's.",
+        r"^fatal error: .*\b(memory|newosproc)\b|cannot allocate memory|pthread_create failed",
+        "Give it more memory, or threads: its limits (`ulimit -v -u`, the container's), or the machine's.",
     ),
     _rule(
         ExitReason.REMOVED,
@@ -118,7 +118,8 @@ _RULES: Final = (
 
 _TELLING: Final = re.compile(
     rb'"level":"(?:d?panic|fatal)"|^panic: |^fatal error: |^flag |^invalid value |[-\d:. ]+ C \| '
-    rb'|^SIG[A-Z]+: |creating peer listener failed|verify(?:ing)? flags|must be removed|"msg":"server error"'
+    rb'|^SIG[A-Z]+: |^runtime/cgo: |creating peer listener failed|verify(?:ing)? flags|must be removed'
+    rb'|"msg":"server error"'
 )
 """Lines that only a dying etcd writes. Matched on bytes, so that the other 399 lines need not be decoded."""
 

@@ -1,7 +1,7 @@
 """A certificate authority: made new or loaded, it signs itself and issues leaves. Touches no file but an existing CA's.
 
 A certificate is valid for exactly its lifetime. The first part of that lies in the past, so that a clock which is
-behind accepts it: 5 minutes, or a tenth of a lifetime shorter than 50 minutes.
+behind, or is set back by an hour, accepts it: 2 hours, or a tenth of a lifetime shorter than 20.
 """
 
 import datetime
@@ -28,7 +28,7 @@ from etcdlab.model.certificate import AuthorityPlan, CertificatePlan, KeyType, S
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 Hash = hashes.SHA256 | hashes.SHA384 | hashes.SHA512
 
-BACKDATE: Final = datetime.timedelta(minutes=5)
+BACKDATE: Final = datetime.timedelta(hours=2)
 ATTRIBUTES: Final = {
     # In the order in which cfssl and openssl write a name.
     "C": NameOID.COUNTRY_NAME,

@@ -98,9 +98,8 @@ def memory(field: Field, chance: Random) -> None:
             field.lab.etcdctl("--command-timeout=1s", "put", "large", LARGE)
     _check_recovery(field)
     exits = [event for event in field.chronicle.news() if event.kind is EventKind.EXITED and event.node == name]
-    reasons = [event.detail["reason"] for event in exits]
-    if reasons != [ExitReason.OUT_OF_MEMORY.value]:
-        field.tally.lost(Loss.WORD, f"{name} had no memory, and ended for {reasons}")
+    if [event.detail["reason"] for event in exits] != [ExitReason.OUT_OF_MEMORY.value]:
+        field.tally.lost(Loss.WORD, f"{name} had no memory, and ended so: {exits}")
 
 
 def ports(field: Field, chance: Random) -> None:

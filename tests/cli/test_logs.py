@@ -191,3 +191,19 @@ def test_follow_ends_quietly_when_the_reader_leaves(files: dict[str, Path], foll
         file.write(zap(7, "seven"))
     assert follower.wait(20) == -signal.SIGPIPE
     assert follower.stderr.read() == ""
+
+
+class TestOfAClockThatWasSetBack:
+    @pytest.fixture(autouse=True)
+    def an_hour(self, files):
+        files["n1"].write_bytes(zap(1, "one") + zap(3602, "two") + zap(5, "three"))
+        files["n2"].write_bytes(zap(3, "between"))
+
+    def test_nothing_is_left_out_and_each_members_lines_keep_their_order(self):
+        told = messages(run())
+        assert len(told) == 4
+        assert [line.split()[-1] for line in told if line.startswith("n1")] == ["one", "two", "three"]
+
+    def test_since_shows_rather_too_much_than_too_little(self):
+        since = (START + timedelta(seconds=4)).isoformat()
+        assert [line.split()[-1] for line in messages(run("--since", since))] == ["two", "three"]

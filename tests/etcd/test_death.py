@@ -483,6 +483,12 @@ def test_a_line_that_a_full_disk_cut_short_is_told_in_its_own_words():
     assert death.detail == "failed to commit tx: write d/member/snap/db: no space left on device"
 
 
+def test_a_thread_that_could_not_be_had_is_for_want_of_memory():
+    words = b"runtime/cgo: pthread_create failed: Resource temporarily unavailable"
+    death = why(code=2, lines=[words, b"SIGABRT: abort", b"PC=0x7f m=5 sigcode=18446744073709551610"], requested=False)
+    assert (death.reason, death.detail) == (ExitReason.OUT_OF_MEMORY, words.decode())
+
+
 def test_a_fatal_error_of_go_is_found_above_all_its_stacks():
     stacks = [b"goroutine 1 [select]:", b"main.main()"] * 1500
     lines = [b"fatal error: runtime: out of memory", *stacks]

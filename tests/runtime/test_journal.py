@@ -3,6 +3,7 @@ import errno
 import os
 import stat
 from contextlib import aclosing, closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import trio.testing
 
 from etcdlab.etcd.logfile import Tail
 from etcdlab.model.event import EventKind, parse
+from etcdlab.runtime import journal as journals
 from etcdlab.runtime.journal import COUNT, FOLLOWER_BACKLOG, Journal, read
 from tests.damage import damaged
 
@@ -127,6 +129,26 @@ async def test_a_full_disk_costs_neither_events_nor_the_supervisor(
     emit(journal, 1)
     assert [event.seq for event in read(path)] == [1, 2, 3, 4, 5, 6]
     nursery.cancel_scope.cancel()
+
+
+def test_a_clock_that_is_set_back_changes_no_order(path, monkeypatch):
+    class Clock(datetime):
+        times = iter((datetime(2026, 11, 25, 12, tzinfo=UTC), datetime(2026, 11, 25, 11, tzinfo=UTC)))
+
+        @classmethod
+        def now(cls, tz=None):
+            return next(cls.times)
+
+    monkeypatch.setattr(journals, "datetime", Clock)
+    for number in range(2):  # a daemon each: what one wrote is the past of the next
+        journal = Journal(path)
+        emit(journal, 1)
+        journal.close()
+        assert journal.past.sequence == number
+    before, after = read(path)
+    assert (before.seq, after.seq) == (1, 2)
+    assert before.time > after.time
+    assert before.monotonic_s < after.monotonic_s
 
 
 class TestRotation:
