@@ -118,7 +118,7 @@ _RULES: Final = (
 
 _TELLING: Final = re.compile(
     rb'"level":"(?:d?panic|fatal)"|^panic: |^fatal error: |^flag |^invalid value |[-\d:. ]+ C \| '
-    rb'|^SIG[A-Z]+: |^runtime/cgo: |creating peer listener failed|verify(?:ing)? flags|must be removed'
+    rb"|^SIG[A-Z]+: |^runtime/cgo: |creating peer listener failed|verify(?:ing)? flags|must be removed"
     rb'|"msg":"server error"'
 )
 """Lines that only a dying etcd writes. Matched on bytes, so that the other 399 lines need not be decoded."""
