@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
+from typing import Annotated
 
 import msgspec
 
@@ -26,7 +27,7 @@ class TlsPlan(msgspec.Struct, frozen=True, kw_only=True):
     """The files that clients of this lab need. `identities[0]` is the default client."""
 
     ca: str
-    identities: tuple[IdentityPlan, ...]
+    identities: Annotated[tuple[IdentityPlan, ...], msgspec.Meta(min_length=1)]
     min_version: str
 
     @property
@@ -109,7 +110,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     cluster_id: str
     election_timeout_s: float
     etcdctl: str | None
-    nodes: tuple[NodePlan, ...]
+    nodes: Annotated[tuple[NodePlan, ...], msgspec.Meta(min_length=1)]
     tls: TlsPlan | None
     pki: PkiPlan | None
     restart: RestartRules

@@ -72,6 +72,12 @@ def test_one_of_an_older_or_newer_format_is_refused_by_the_name_of_who_made_it(
     assert caught.value.hint.startswith("Use the etcdlab that made it, or `etcdlab down --purge --lab demo`")
 
 
+def test_one_without_members_is_none(directory: LabDirectory) -> None:
+    change(directory, nodes=[])
+    with pytest.raises(LabStateError, match=r"it is damaged: .* `\$\.nodes`"):
+        directory.load_plan()
+
+
 def test_one_that_lacks_a_field_says_which(directory: LabDirectory) -> None:
     change(directory, without="token")
     with pytest.raises(LabStateError, match="missing required field `token`"):
