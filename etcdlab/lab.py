@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from etcdlab import dormant, down, history
+from etcdlab.certificates import Certificates
 from etcdlab.control.client import Client
 from etcdlab.errors import TimedOutError, ToolError
 from etcdlab.etcd.environment import clean
@@ -317,6 +318,11 @@ class Lab(Links):
             told = (done.stderr or done.stdout).strip()
             raise ToolError(f"etcdctl {' '.join(arguments)} ended with status {done.returncode}: {told}")
         return done.stdout
+
+    @property
+    def certificates(self) -> Certificates:
+        """Its certificates, to have something wrong with them."""
+        return Certificates(self)
 
     def move_leader(self, member: str) -> None:
         """Have a member lead; returns when it does. Raises QuorumError when none leads now, LabStateError."""

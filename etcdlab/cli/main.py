@@ -22,6 +22,7 @@ VERBS: Final[Mapping[str, str]] = {
     "resume": "nodes:resume",
     "leader": "leader:leader",
     "net": "net:net",
+    "tls": "tls:tls",
     "reset": "reset:reset",
     "logs": "logs:logs",
     "events": "events:events",

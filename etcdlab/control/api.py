@@ -45,6 +45,8 @@ class Api:
             _get("/network", "The links and what is on them", self.network, wire.NetworkAnswer),
             _post("/network/inject", "Put a fault on links", self.inject, wire.InjectRequest),
             _post("/network/heal", "Take faults off links", self.heal, wire.HealRequest),
+            _post("/tls/inject", "Give leaves a defect", self.spoil, wire.DefectRequest),
+            _post("/tls/heal", "Have leaves as they were", self.heal_leaves, wire.HealLeavesRequest),
             _post("/reset", "Make the lab pristine", self.reset, wire.ResetRequest, answer=ResetOutcome),
             _post("/shutdown", "Stop the lab and end", self.shutdown, wire.ShutdownRequest, HTTPStatus.ACCEPTED),
         )
@@ -126,6 +128,16 @@ class Api:
         await self._cluster.heal(request.links and self._known_links(request.links), request.kinds)
         return wire.Acknowledgement()
 
+    async def spoil(self, request: wire.DefectRequest) -> wire.Acknowledgement:
+        """Give leaves a defect."""
+        await self._cluster.spoil(self._known_leaves(request.leaves), request.defect, for_s=request.for_s)
+        return wire.Acknowledgement()
+
+    async def heal_leaves(self, request: wire.HealLeavesRequest) -> wire.Acknowledgement:
+        """Have leaves as they were."""
+        await self._cluster.heal_leaves(request.leaves and self._known_leaves(request.leaves))
+        return wire.Acknowledgement()
+
     async def reset(self, _: wire.ResetRequest) -> ResetOutcome:
         """Reset."""
         return await self._cluster.reset()
@@ -163,6 +175,15 @@ class Api:
             if link.source == link.target:
                 raise UsageError(f"{link.source} has no link to itself")
         return tuple(dict.fromkeys(links))
+
+    def _known_leaves(self, stems: Sequence[str]) -> tuple[str, ...]:
+        if (pki := self._cluster.plan.pki) is not None:  # else there are none, and the cluster says so
+            known = [leaf.stem for leaf in pki.certificates]
+            for stem in stems:
+                if stem not in known:
+                    message = f"lab {self._cluster.plan.lab!r} has no certificate {stem!r}"
+                    raise UsageError(message, hint=f"There are: {', '.join(known)}.")
+        return tuple(dict.fromkeys(stems))
 
 
 async def _lines(events: AsyncGenerator[Event, None]) -> AsyncGenerator[bytes, None]:

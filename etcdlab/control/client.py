@@ -13,6 +13,7 @@ import msgspec
 
 from etcdlab.control import wire
 from etcdlab.errors import ControlError, EtcdlabError, NotRunningError, TimedOutError, TopologyError, by_code
+from etcdlab.model.certificate import Defect
 from etcdlab.model.event import Event
 from etcdlab.model.link import AnyFault, FaultKind, Link
 from etcdlab.model.plan import Plan
@@ -99,6 +100,14 @@ class Client:
                 links=None if links is None else tuple(links), kinds=None if kinds is None else tuple(kinds)
             ),
         )
+
+    def spoil(self, stems: Sequence[str], defect: Defect, *, for_s: float | None = None) -> None:
+        """Give leaves (by file stem) a defect, for so many seconds or until they are healed. Raises LabStateError."""
+        self._post("/v1/tls/inject", wire.DefectRequest(leaves=tuple(stems), defect=defect, for_s=for_s))
+
+    def heal_leaves(self, stems: Sequence[str] | None = None) -> None:
+        """Have leaves as they were, these or all."""
+        self._post("/v1/tls/heal", wire.HealLeavesRequest(leaves=None if stems is None else tuple(stems)))
 
     def reset(self) -> ResetOutcome:
         """Make the lab pristine: members run; no key, lease, user, role or alarm is left. Says how it was done."""

@@ -4,6 +4,7 @@ import signal
 from collections.abc import AsyncGenerator, Collection, Sequence
 from typing import Protocol
 
+from etcdlab.model.certificate import Defect
 from etcdlab.model.event import Event
 from etcdlab.model.link import AnyFault, Link, LinkFault
 from etcdlab.model.plan import Plan
@@ -54,6 +55,12 @@ class Supervisor(Protocol):
 
     async def heal(self, links: Collection[Link] | None, kinds: Collection[str] | None) -> None:
         """Take faults away: those of these links and kinds, None for all."""
+
+    async def spoil(self, stems: Collection[str], defect: Defect, *, for_s: float | None) -> None:
+        """Give leaves a defect, for so many seconds or until they are healed. Raises LabStateError."""
+
+    async def heal_leaves(self, stems: Collection[str] | None) -> None:
+        """Have leaves as they were, these or (None) all."""
 
     async def reset(self) -> ResetOutcome:
         """Make the lab pristine, whatever was done to it."""

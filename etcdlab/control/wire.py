@@ -4,6 +4,7 @@ from typing import Annotated
 
 import msgspec
 
+from etcdlab.model.certificate import Defect
 from etcdlab.model.link import AnyFault, FaultKind, Link, LinkFault
 
 WIRE_VERSION = 1
@@ -81,6 +82,23 @@ class LeaderRequest(Request, frozen=True):
     """Body of `leader/move`."""
 
     node: Annotated[str, msgspec.Meta(description="The member that is to lead.")]
+
+
+Leaves = Annotated[tuple[str, ...], msgspec.Meta(min_length=1, description='File stems: "peer-n1", "client".')]
+
+
+class DefectRequest(Request, frozen=True):
+    """Body of `tls/inject`."""
+
+    leaves: Leaves
+    defect: Defect
+    for_s: Seconds | None = None
+
+
+class HealLeavesRequest(Request, frozen=True):
+    """Body of `tls/heal`; may be left out, and then everything is healed."""
+
+    leaves: Leaves | None = None
 
 
 class ResetRequest(Request, frozen=True):

@@ -82,6 +82,29 @@ class CertificatePlan(msgspec.Struct, frozen=True, kw_only=True):
     lifetime_s: float
 
 
+class Defect(enum.Enum):
+    """What can be wrong with a leaf on purpose; each is one replaced certificate, its key stays."""
+
+    EXPIRED = "expired"
+    NOT_YET_VALID = "not-yet-valid"
+    WRONG_SAN = "wrong-san"
+    WRONG_EKU = "wrong-eku"
+    UNKNOWN_CA = "unknown-ca"
+    KEY_MISMATCH = "key-mismatch"
+
+
+class LeafDefect(msgspec.Struct, frozen=True, kw_only=True):
+    """A defect that the leaf with this stem has since `since_s`, until `until_s` or (None) until it is healed.
+
+    Times are of the system's monotonic clock.
+    """
+
+    stem: str
+    defect: Defect
+    since_s: float
+    until_s: float | None = None
+
+
 class PkiPlan(msgspec.Struct, frozen=True, kw_only=True):
     """All that is issued for one lab, into one directory."""
 

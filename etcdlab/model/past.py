@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from etcdlab.model.certificate import LeafDefect
 from etcdlab.model.event import Event, EventKind
 from etcdlab.model.exit import ExitReason
 from etcdlab.model.link import AnyFault, Link, LinkFault
@@ -58,13 +59,14 @@ class Life(msgspec.Struct, kw_only=True):
 
 
 class Past:
-    """The journal in short: its last number, the last term whose leader was told, the members' lives, links' faults."""
+    """The journal in short: its last number, the last term whose leader was told, members' lives, what was injected."""
 
     def __init__(self, events: Iterable[Event] = ()) -> None:
         self.sequence = 0
         self.term = 0
         self.lives: dict[str, Life] = {}
         self.faults: tuple[LinkFault, ...] = ()
+        self.defects: tuple[LeafDefect, ...] = ()
         for event in events:
             self.take_in(event)
 
@@ -75,33 +77,38 @@ class Past:
             case EventKind.LEADER_CHANGED:
                 self.term = _number(event.detail.get("term")) or 0
             case EventKind.LAB_STOPPED:
-                self.faults = ()
+                self.faults = self.defects = ()
                 for life in self.lives.values():
                     life.end()
             case EventKind.JOURNAL_ROTATED:
                 self._go_on(event.detail.get("past"))
+            case EventKind.FAULT_INJECTED | EventKind.FAULT_HEALED if "leaf" in event.detail:
+                others = tuple(defect for defect in self.defects if defect.stem != event.detail["leaf"])
+                self.defects = (*others, *(_defects(event.detail) if event.kind is EventKind.FAULT_INJECTED else ()))
             case EventKind.FAULT_INJECTED | EventKind.FAULT_HEALED:
                 changed = _faults(event.detail)
                 places = {(active.link, type(active.fault)) for active in changed}
-                others = (active for active in self.faults if (active.link, type(active.fault)) not in places)
-                self.faults = (*others, *(changed if event.kind is EventKind.FAULT_INJECTED else ()))
+                kept = (active for active in self.faults if (active.link, type(active.fault)) not in places)
+                self.faults = (*kept, *(changed if event.kind is EventKind.FAULT_INJECTED else ()))
             case _ if event.node is not None:
                 self.lives.setdefault(event.node, Life()).take_in(event)
 
     def summary(self) -> Any:
         """It as JSON, for a journal that begins anew."""
-        return msgspec.to_builtins(_Summary(term=self.term, lives=self.lives, faults=self.faults))
+        return msgspec.to_builtins(_Summary(term=self.term, lives=self.lives, faults=self.faults, defects=self.defects))
 
     def _go_on(self, summary: Any) -> None:
         with contextlib.suppress(msgspec.ValidationError):
             told = msgspec.convert(summary, _Summary)
-            self.term, self.lives, self.faults = told.term, told.lives, told.faults
+            self.term, self.lives = told.term, told.lives
+            self.faults, self.defects = told.faults, told.defects
 
 
 class _Summary(msgspec.Struct, frozen=True):
     term: int
     lives: dict[str, Life]
     faults: tuple[LinkFault, ...] = ()
+    defects: tuple[LeafDefect, ...] = ()
 
 
 def _faults(detail: dict[str, Any]) -> list[LinkFault]:
@@ -113,6 +120,12 @@ def _faults(detail: dict[str, Any]) -> list[LinkFault]:
     except msgspec.ValidationError:
         return []
     return [LinkFault(link=link, fault=fault, since_s=since_s, until_s=until_s) for link in links]
+
+
+def _defects(detail: dict[str, Any]) -> list[LeafDefect]:
+    with contextlib.suppress(msgspec.ValidationError):
+        return [msgspec.convert({**detail, "stem": detail["leaf"]}, LeafDefect)]
+    return []
 
 
 def _number(value: Any) -> int | None:

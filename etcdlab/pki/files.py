@@ -21,6 +21,11 @@ def request_file(directory: Path, stem: str) -> Path:
     return directory / f"{stem}.csr"
 
 
+def kept_file(directory: Path, stem: str) -> Path:
+    """Where a certificate is kept while one with a defect is in its place."""
+    return directory / f"{stem}.pem.kept"
+
+
 def all_files(directory: Path, stem: str) -> tuple[Path, Path, Path]:
     """A certificate's three files: certificate, key, request."""
     return certificate_file(directory, stem), key_file(directory, stem), request_file(directory, stem)

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from etcdlab import given
-from etcdlab.errors import TopologyError
+from etcdlab.errors import TopologyError, UsageError
 from etcdlab.model.certificate import (
     AUTHENTICATION,
     AuthorityPlan,
@@ -59,6 +59,23 @@ def identities(topology: Topology) -> tuple[tuple[str, str], ...]:
     client = DEFAULT_CN[Role.CLIENT] if tls.client.cn is None else tls.client.cn
     named = ((table.name, table.name if table.cn is None else table.cn) for table in tls.identity)
     return ((CLIENT, client), *named, (GATEWAY, ""))
+
+
+def leaves_of(topology: Topology, owner: str, role: Role | None = None) -> tuple[str, ...]:
+    """The file stems of the leaves that a member shows (in this role), or of a client's. Raises UsageError."""
+    members, clients = [member.name for member in topology.members()], [name for name, _ in identities(topology)]
+    if owner in members:
+        stems = {Role.SERVER: server_stem(topology, owner), Role.PEER: peer_stem(topology, owner)}
+    elif owner in clients:
+        stems = {Role.CLIENT: owner}
+    else:
+        raise UsageError(
+            f"nobody in lab {topology.name!r} has certificates by the name of {owner!r}",
+            hint=f"Members: {', '.join(members)}; clients: {', '.join(clients)}.",
+        )
+    if role is not None and role not in stems:
+        raise UsageError(f"{owner} has no {role.value} certificate, only {' and '.join(one.value for one in stems)}")
+    return tuple(dict.fromkeys(stem for one, stem in stems.items() if role in (None, one)))
 
 
 Problem = tuple[str, str]

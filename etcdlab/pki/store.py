@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
 from etcdlab import given, ownership
 from etcdlab.errors import CertificateError
@@ -93,6 +95,12 @@ def write(directory: Path, stem: str, issued: Issued, *, replace: bool = False) 
         _write(key_file(directory, stem), issued.key_pem, mode=_SECRET, replace=replace)
         _write(certificate_file(directory, stem), issued.certificate_pem, mode=_PUBLIC, replace=replace)
         _write(request_file(directory, stem), issued.request_pem, mode=_PUBLIC, replace=replace)
+
+
+def replace_certificate(directory: Path, stem: str, certificate: x509.Certificate) -> None:
+    """Put another certificate in the place of one, all at once; its key and request stay. Raises CertificateError."""
+    content = certificate.public_bytes(serialization.Encoding.PEM)
+    _write(certificate_file(directory, stem), content, mode=_PUBLIC, replace=True)
 
 
 def refuse_to_overwrite(directory: Path, stem: str) -> None:

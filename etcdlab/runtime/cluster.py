@@ -16,6 +16,7 @@ from etcdlab import descriptors
 from etcdlab.errors import BootError, CertificateError, LabStateError, QuorumError, TimedOutError
 from etcdlab.etcd import log, logfile
 from etcdlab.etcd.api import GatewayError
+from etcdlab.model.certificate import Defect
 from etcdlab.model.event import Event, EventKind
 from etcdlab.model.lifecycle import NodeState
 from etcdlab.model.link import CLIENTS, AnyFault, Link, LinkFault, in_words, severed
@@ -28,8 +29,10 @@ from etcdlab.model.selection import require_leader
 from etcdlab.model.status import LabPhase, LabStatus
 from etcdlab.prepare import space
 from etcdlab.prepare.labdir import LabDirectory
+from etcdlab.prepare.process import ProcessRecord
 from etcdlab.runtime import boot, leadership, reset
 from etcdlab.runtime.broadcast import Broadcast
+from etcdlab.runtime.certificates import Certificates
 from etcdlab.runtime.health import add_learner
 from etcdlab.runtime.holds import Holds
 from etcdlab.runtime.http import Unreachable, client_context
@@ -83,6 +86,7 @@ class Cluster:
         )
         self._network = FaultNetwork(directory, plan, journal) if plan.has_fault_network else None
         self._holds = Holds()
+        self._certificates = Certificates(plan.pki, journal)
         self.shutdown_requested = trio.Event()
         self.purge = False
         self._whole = trio.Lock()  # held by what acts on all members as one: boot, reset, the end
@@ -109,6 +113,7 @@ class Cluster:
                 nursery.start_soon(node.run)
             nursery.start_soon(self._watch.run)
             nursery.start_soon(self._holds.run)
+            nursery.start_soon(self._certificates.run)
             if self._network is not None:
                 nursery.start_soon(self._network.run)
             task_status.started()
@@ -145,6 +150,10 @@ class Cluster:
     async def _boot(self) -> LabStatus:
         if self._network is not None:
             await self._network.wait_started()
+        if self._certificates.defects and not any(map(ProcessRecord.of_living, self._directories())):
+            await (
+                self._certificates.heal()
+            )  # left by a daemon that died: with them, members that begin do not find together
         members = [node for node in self.nodes.values() if node.plan.member_id is not None]
         newcomers = [node for node in self.nodes.values() if node.plan.member_id is None]
         await boot.start_staged(members, stage_s=self._plan.timeouts.stage_s)
@@ -172,6 +181,9 @@ class Cluster:
         self._directory.rebuilding.unlink(missing_ok=True)
         return status
 
+    def _directories(self) -> list[Path]:
+        return [Path(node.directory) for node in self._plan.nodes]
+
     def _learn_member_id(self, node: Node, member_id: str | None) -> None:
         node.replace_plan(msgspec.structs.replace(node.plan, member_id=member_id))
         nodes = tuple(node.plan if node.name == other.name else other for other in self._plan.nodes)
@@ -195,8 +207,10 @@ class Cluster:
             grace_s = 0.0 if at_once else None
             leaving = [node for node in self.nodes.values() if not (spare_adopted and node.is_adopted)]
             await self._stop(leaving, grace_s=grace_s)
-            if self._network is not None and len(leaving) == len(self.nodes):
-                await self._network.end()
+            if len(leaving) == len(self.nodes):
+                await self._certificates.heal()
+                if self._network is not None:
+                    await self._network.end()
             self._journal.emit(EventKind.LAB_STOPPED)
 
     def kill_all(self) -> None:
@@ -214,6 +228,7 @@ class Cluster:
             measured,
             phase=self._phase,
             faults=self._network.faults if self._network else (),
+            defects=self._certificates.defects,
             problems=tuple(self._problems()),
         )
 
@@ -317,6 +332,16 @@ class Cluster:
         await self._require_network(links or ()).heal(links, kinds)
         self._watch.wake()
 
+    async def spoil(self, stems: Collection[str], defect: Defect, *, for_s: float | None) -> None:
+        """Give leaves a defect, for so many seconds or until healed. Raises LabStateError, CertificateError."""
+        self._require_no_end()
+        self._require_no_reset()
+        await self._certificates.inject(stems, defect, for_s=for_s)
+
+    async def heal_leaves(self, stems: Collection[str] | None) -> None:
+        """Have leaves as they were, these or (None) all. Raises CertificateError."""
+        await self._certificates.heal(stems)
+
     async def reset(self) -> ResetOutcome:
         """Make the lab pristine: what was stopped, paused or failed runs, and there is nothing that was not at boot.
 
@@ -339,6 +364,7 @@ class Cluster:
 
     async def _make_pristine(self) -> ResetOutcome:
         self._holds.drop(self.nodes)
+        await self._certificates.heal()
         if self._network is not None:
             await self._network.heal()
         try:

@@ -19,6 +19,7 @@ from etcdlab.control.listener import bind
 from etcdlab.control.server import serve
 from etcdlab.control.wire import ErrorAnswer, ErrorBody
 from etcdlab.errors import EtcdlabError
+from etcdlab.model.certificate import Defect
 from etcdlab.model.event import Event, EventKind
 from etcdlab.model.lifecycle import NodeState
 from etcdlab.model.link import AnyFault, Delay, Link, LinkFault
@@ -155,6 +156,12 @@ class FakeSupervisor:
 
     async def heal(self, links: Collection[Link] | None, kinds: Collection[str] | None) -> None:
         await self._verb("heal", links, kinds)
+
+    async def spoil(self, stems: Collection[str], defect: Defect, *, for_s: float | None) -> None:
+        await self._verb("spoil", stems, defect, for_s)
+
+    async def heal_leaves(self, stems: Collection[str] | None) -> None:
+        await self._verb("heal_leaves", stems)
 
     async def reset(self) -> ResetOutcome:
         await self._verb("reset")

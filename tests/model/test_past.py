@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from etcdlab.model.certificate import Defect, LeafDefect
 from etcdlab.model.event import Event, EventKind
 from etcdlab.model.link import Cut, Link, LinkFault
 from etcdlab.model.past import Life, Past
@@ -90,3 +91,31 @@ def test_the_faults_that_are_on_the_links(told, faults):
 def test_faults_outlive_the_journals_file():
     summary = past((EventKind.FAULT_INJECTED, None, CUT)).summary()
     assert past((EventKind.JOURNAL_ROTATED, None, {"past": summary})).faults == (ACTIVE,)
+
+
+EXPIRED = {"leaf": "peer-n1", "defect": "expired", "since_s": 1.5}
+SPOILED = LeafDefect(stem="peer-n1", defect=Defect.EXPIRED, since_s=1.5)
+
+
+@pytest.mark.parametrize(
+    ("told", "defects"),
+    [
+        ([(EventKind.FAULT_INJECTED, None, EXPIRED)], (SPOILED,)),
+        ([(EventKind.FAULT_INJECTED, None, EXPIRED), (EventKind.FAULT_HEALED, None, EXPIRED)], ()),
+        (
+            [(EventKind.FAULT_INJECTED, None, EXPIRED), (EventKind.FAULT_INJECTED, None, EXPIRED | {"until_s": 9})],
+            (msgspec.structs.replace(SPOILED, until_s=9.0),),
+        ),
+        ([(EventKind.FAULT_INJECTED, None, EXPIRED), LAB_STOPPED], ()),
+        ([(EventKind.FAULT_INJECTED, None, EXPIRED | {"defect": "torn"})], ()),
+        ([(EventKind.FAULT_INJECTED, None, CUT), (EventKind.FAULT_INJECTED, None, EXPIRED)], (SPOILED,)),
+    ],
+)  # fmt: skip
+def test_the_defects_of_leaves(told, defects):
+    assert past(*told).defects == defects
+
+
+def test_defects_outlive_the_journals_file():
+    summary = past((EventKind.FAULT_INJECTED, None, EXPIRED), (EventKind.FAULT_INJECTED, None, CUT)).summary()
+    again = past((EventKind.JOURNAL_ROTATED, None, {"past": summary}))
+    assert (again.defects, again.faults) == ((SPOILED,), (ACTIVE,))

@@ -1,0 +1,105 @@
+"""Leaves with a defect on purpose, and their way back.
+
+etcd reads a leaf and its key at each handshake (etcd 3.4 to 3.6, client/pkg/transport), so one that is replaced counts
+from the next handshake on. Only the certificate is replaced, in one rename: a pair of files cannot be, and a handshake
+between the two would meet a mismatch that nobody asked for. The good one is kept beside it.
+"""
+
+import datetime
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from cryptography import x509
+
+from etcdlab.errors import CertificateError, LabStateError
+from etcdlab.model.certificate import AuthorityPlan, CertificatePlan, Defect, PkiPlan, Role, Subject, Usage
+from etcdlab.pki import store
+from etcdlab.pki.authority import Authority, PrivateKey, load_key, make_authority, make_keys
+from etcdlab.pki.files import AUTHORITY, certificate_file, kept_file, key_file
+
+LIFETIME_S: Final = 3600.0
+DAY: Final = datetime.timedelta(days=1)
+WRONG_HOST: Final = "elsewhere.invalid"
+"""A name that no member has: .invalid is reserved for that (RFC 2606)."""
+
+
+def inject(plan: PkiPlan, stem: str, defect: Defect) -> None:
+    """Replace a leaf by one with this defect.
+
+    Raises LabStateError where the lab's CA cannot issue one, CertificateError if a file cannot be read or written.
+    """
+    directory = Path(plan.directory)
+    leaf = next(leaf for leaf in plan.certificates if leaf.stem == stem)
+    authority_key = key_file(directory, AUTHORITY)
+    if not authority_key.exists():
+        raise LabStateError(
+            f"a leaf with a defect cannot be issued: {authority_key} is not there",
+            hint="The key of an existing CA is not copied into a lab; one that makes its own CA can do this.",
+        )
+    authority = Authority.load(certificate_file(directory, AUTHORITY), authority_key)
+    now = datetime.datetime.now(datetime.UTC)
+    spoiled = _SPOILED[defect](leaf, authority, load_key(key_file(directory, stem)), now)
+    good, kept = certificate_file(directory, stem), kept_file(directory, stem)
+    try:
+        if not kept.exists():
+            kept.hardlink_to(good)
+    except OSError as error:
+        raise CertificateError(f"{good} cannot be kept as {kept}: {error.strerror}") from None
+    store.replace_certificate(directory, stem, spoiled)
+
+
+def heal(plan: PkiPlan, stem: str) -> bool:
+    """Have the leaf as it was; whether it was not. Raises CertificateError if that cannot be done."""
+    directory = Path(plan.directory)
+    try:
+        kept_file(directory, stem).replace(certificate_file(directory, stem))
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise CertificateError(f"{certificate_file(directory, stem)} cannot be replaced: {error.strerror}") from None
+    return True
+
+
+Spoil = Callable[[CertificatePlan, Authority, PrivateKey, datetime.datetime], x509.Certificate]
+
+
+def _expired(leaf: CertificatePlan, ca: Authority, key: PrivateKey, now: datetime.datetime) -> x509.Certificate:
+    short = msgspec.structs.replace(leaf, lifetime_s=LIFETIME_S)
+    return ca.issue(short, key, at=now - DAY).certificate
+
+
+def _not_yet_valid(leaf: CertificatePlan, ca: Authority, key: PrivateKey, now: datetime.datetime) -> x509.Certificate:
+    return ca.issue(leaf, key, at=now + DAY).certificate
+
+
+def _wrong_san(leaf: CertificatePlan, ca: Authority, key: PrivateKey, now: datetime.datetime) -> x509.Certificate:
+    return ca.issue(msgspec.structs.replace(leaf, hosts=(WRONG_HOST,)), key, at=now).certificate
+
+
+def _wrong_eku(leaf: CertificatePlan, ca: Authority, key: PrivateKey, now: datetime.datetime) -> x509.Certificate:
+    lacking = Usage.CLIENT_AUTH if leaf.role is Role.CLIENT else Usage.SERVER_AUTH
+    other = Usage.SERVER_AUTH if leaf.role is Role.CLIENT else Usage.CLIENT_AUTH
+    usages = (*(usage for usage in leaf.usages if usage not in (lacking, other)), other)
+    return ca.issue(msgspec.structs.replace(leaf, usages=usages), key, at=now).certificate
+
+
+def _unknown_ca(leaf: CertificatePlan, _ca: Authority, key: PrivateKey, now: datetime.datetime) -> x509.Certificate:
+    plan = AuthorityPlan(subject=Subject(CN="etcdlab unknown CA"), key=leaf.key, lifetime_s=leaf.lifetime_s)
+    made = make_authority(plan, *make_keys([leaf.key]), at=now)
+    return Authority(made.certificate, made.key).issue(leaf, key, at=now).certificate
+
+
+def _key_mismatch(leaf: CertificatePlan, ca: Authority, _key: PrivateKey, now: datetime.datetime) -> x509.Certificate:
+    return ca.issue(leaf, *make_keys([leaf.key]), at=now).certificate
+
+
+_SPOILED: Final[Mapping[Defect, Spoil]] = {
+    Defect.EXPIRED: _expired,
+    Defect.NOT_YET_VALID: _not_yet_valid,
+    Defect.WRONG_SAN: _wrong_san,
+    Defect.WRONG_EKU: _wrong_eku,
+    Defect.UNKNOWN_CA: _unknown_ca,
+    Defect.KEY_MISMATCH: _key_mismatch,
+}

@@ -1,0 +1,100 @@
+"""The defects of a lab's leaves as its daemon has them: put there, healed in their time, journalled."""
+
+import logging
+import math
+import time
+from collections.abc import Collection
+from typing import Final
+
+import trio
+
+from etcdlab.errors import CertificateError, LabStateError
+from etcdlab.model.certificate import Defect, LeafDefect, PkiPlan
+from etcdlab.model.event import EventKind
+from etcdlab.runtime.journal import Journal
+
+logger = logging.getLogger(__name__)
+
+RETRY_S: Final = 1.0
+"""Seconds between attempts to heal what could not be healed: the disk is full, say."""
+
+
+class Certificates:
+    """What is wrong with leaves on purpose. `run` is its task. Those of an earlier daemon are in the journal."""
+
+    def __init__(self, plan: PkiPlan | None, journal: Journal) -> None:
+        self.defects: tuple[LeafDefect, ...] = journal.past.defects
+        self._plan = plan
+        self._journal = journal
+        self._changing = trio.Lock()
+        self._changed = trio.Event()
+
+    async def run(self) -> None:
+        """Heal each when its time is over. For ever."""
+        while True:
+            changed = self._changed
+            with trio.move_on_after(max(0.0, self._next_end() - time.monotonic())):
+                await changed.wait()
+            now = time.monotonic()
+            over = [defect.stem for defect in self.defects if defect.until_s is not None and defect.until_s <= now]
+            try:
+                await self.heal(over)
+            except CertificateError as error:
+                logger.error("%s", error)  # noqa: TRY400 - its words say all
+                await trio.sleep(RETRY_S)
+
+    def _next_end(self) -> float:
+        return min((defect.until_s for defect in self.defects if defect.until_s is not None), default=math.inf)
+
+    async def inject(self, stems: Collection[str], defect: Defect, *, for_s: float | None) -> None:
+        """Give leaves a defect, in place of any they have. Raises LabStateError, CertificateError."""
+        if self._plan is None:
+            raise LabStateError("a lab without TLS has no certificates", hint="`[tls] enabled = true` is the default.")
+        async with self._changing:
+            since_s = time.monotonic()
+            for stem in stems:
+                await trio.to_thread.run_sync(_inject, self._plan, stem, defect)
+                until_s = None if for_s is None else since_s + for_s
+                given = LeafDefect(stem=stem, defect=defect, since_s=since_s, until_s=until_s)
+                self.defects = (*(other for other in self.defects if other.stem != stem), given)
+                self._tell(EventKind.FAULT_INJECTED, given)
+            self._pulse()
+
+    async def heal(self, stems: Collection[str] | None = None) -> None:
+        """Have leaves as they were, all or these. Raises CertificateError."""
+        async with self._changing:
+            for defect in self.defects:
+                if (stems is None or defect.stem in stems) and self._plan is not None:
+                    await trio.to_thread.run_sync(_heal, self._plan, defect.stem)
+                    self.defects = tuple(other for other in self.defects if other is not defect)
+                    self._tell(EventKind.FAULT_HEALED, defect)
+            self._pulse()
+
+    def _tell(self, kind: EventKind, defect: LeafDefect) -> None:
+        text = f"{defect.defect.value} certificate {defect.stem}"
+        if kind is EventKind.FAULT_INJECTED and defect.until_s is not None:
+            text += f" for {defect.until_s - defect.since_s:g} s"
+        self._journal.emit(
+            kind,
+            text=text,
+            leaf=defect.stem,
+            defect=defect.defect.value,
+            since_s=defect.since_s,
+            until_s=defect.until_s,
+        )
+
+    def _pulse(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
+
+
+def _inject(plan: PkiPlan, stem: str, defect: Defect) -> None:
+    from etcdlab.pki import defects  # 65 ms and 8 MB of cryptography, which a daemon without defects does not pay
+
+    defects.inject(plan, stem, defect)
+
+
+def _heal(plan: PkiPlan, stem: str) -> None:
+    from etcdlab.pki import defects
+
+    defects.heal(plan, stem)

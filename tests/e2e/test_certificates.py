@@ -1,0 +1,132 @@
+"""What defects of certificates do to real members and their clients."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from etcdlab.errors import LabStateError, ToolError, UsageError
+from etcdlab.lab import Lab
+from etcdlab.model.certificate import Defect
+from etcdlab.model.event import EventKind
+from etcdlab.model.topology import EtcdTable, Profile, Topology
+from tests.cli.command import run, run_json
+from tests.e2e.labs import running
+
+pytestmark = pytest.mark.etcd
+
+
+@pytest.fixture(scope="module")
+def _lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Lab]]:
+    home = tmp_path_factory.mktemp("h")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ETCDLAB_HOME", str(home))
+        with running(Topology(name="tls", nodes=3, etcd=EtcdTable(profile=Profile.FAST))) as (lab, _):
+            yield home, lab
+
+
+@pytest.fixture
+def lab(_lab: tuple[Path, Lab], monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+    """A healthy lab whose certificates are good."""
+    home, lab = _lab
+    monkeypatch.setenv("ETCDLAB_HOME", str(home))
+    monkeypatch.delenv("ETCDLAB_LAB", raising=False)
+    yield lab
+    lab.certificates.heal()
+    lab.client().start(["all"])
+    lab.wait_ready()
+
+
+def get(lab: Lab, member: str | None = None) -> str:
+    return lab.etcdctl("get", "k", "--command-timeout=2s", "--dial-timeout=1s", member=member)
+
+
+@pytest.mark.parametrize(
+    ("defect", "words"),
+    [
+        (Defect.EXPIRED, "certificate has expired or is not yet valid"),
+        (Defect.NOT_YET_VALID, "certificate has expired or is not yet valid"),
+        (Defect.WRONG_SAN, "certificate is valid for elsewhere.invalid, not 127.0.0.1|doesn't contain any IP SANs"),
+        (Defect.WRONG_EKU, "incompatible key usage"),
+        (Defect.UNKNOWN_CA, "certificate signed by unknown authority"),
+        (Defect.KEY_MISMATCH, "internal error"),
+    ],
+)
+def test_a_client_refuses_a_server_with(lab: Lab, defect: Defect, words: str) -> None:
+    with lab.certificates.spoil("n1", defect, role="server"):
+        assert [one.defect for one in lab.certificates.defects()] == [defect]
+        with pytest.raises(ToolError, match=words):
+            get(lab, "n1")
+        get(lab, "n2")
+    get(lab, "n1")
+
+
+def test_members_refuse_a_client_with_an_expired_one(lab: Lab) -> None:
+    with lab.certificates.spoil("client", "expired"), pytest.raises(ToolError):
+        get(lab)
+    get(lab)
+
+
+def test_a_member_with_a_bad_peer_certificate_serves_until_it_dials(lab: Lab) -> None:
+    """The cluster is green, and the next handshake fails: a restart shows it."""
+    mark = lab.mark()
+    with lab.certificates.spoil("n1", "expired", role="peer"):
+        assert lab.wait_ready(timeout=5).nodes[0].healthy
+        lab.member("n1").kill()
+        lab.wait_for_log(None, "certificate has expired", since=mark)
+        assert not next(node for node in lab.status().nodes if node.name == "n1").healthy
+    lab.wait_ready()
+
+
+def test_the_verbs(lab: Lab) -> None:
+    assert run("tls").output == "all certificates are as they were made\n"
+    assert run("tls", "fault", "n2", "wrong-san").output == (
+        "wrong-san: server-n2, peer-n2; `etcdlab tls heal` heals it\n"
+    )
+    assert "injected: wrong-san certificate peer-n2" in run("status").output
+    assert {one["stem"] for one in run_json("tls")["defects"]} == {"server-n2", "peer-n2"}
+    assert run("tls", "heal", "n2", "--role", "peer").output == "healed: peer-n2\n"
+    assert run("tls", "heal").output == "healed: server-n2\n"
+    assert run("tls", "heal").output == "there was nothing to heal\n"
+    assert run("tls", "fault", "client", "expired", "--for", "10ms").output == "expired: client, for 0.01 s\n"
+    lab.wait_until(lambda status: not status.defects)
+    kinds = [event.kind for event in lab.events() if event.detail.get("leaf") == "client"]
+    assert kinds[-2:] == [EventKind.FAULT_INJECTED, EventKind.FAULT_HEALED]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["fault", "n9", "expired"], "Members: n1, n2, n3; clients: client, gateway."),
+        (["fault", "n1", "broken"], "'broken' is not one of"),
+        (["fault", "client", "expired", "--role", "peer"], "client has no peer certificate, only client"),
+        (["heal", "--role", "peer"], "--role is of a member"),
+    ],
+)
+def test_wrong_usage_is_said(lab: Lab, arguments: list[str], said: str) -> None:
+    assert said in run("tls", *arguments, status=2).output
+
+
+def test_in_python_too(lab: Lab) -> None:
+    with pytest.raises(UsageError, match="there is no defect 'broken'"):
+        lab.certificates.spoil("n1", "broken")
+    with pytest.raises(UsageError, match="too short"):
+        lab.certificates.spoil("n1", "expired", for_=0)
+
+
+def test_reset_and_down_heal(lab: Lab) -> None:
+    lab.certificates.spoil("n1", "key-mismatch")
+    lab.reset()
+    assert lab.certificates.defects() == ()
+    get(lab, "n1")
+
+
+def test_a_certificate_that_is_not_there_is_named(lab: Lab) -> None:
+    with pytest.raises(UsageError, match="has no certificate 'peer-n9'"):
+        lab.client().spoil(["peer-n9"], Defect.EXPIRED)
+
+
+def test_a_lab_without_tls_has_none() -> None:
+    without = pytest.raises(LabStateError, match="without TLS has no certificates")
+    with Lab.up(nodes=1, tls=False, profile="fast") as plain, without:
+        plain.certificates.spoil("n1", "expired")
