@@ -25,7 +25,7 @@ from etcdlab.model.report import Failed, Go, Hold, Keep, OwnerEnd, Progress, Rea
 from etcdlab.model.status import LabStatus
 from etcdlab.prepare.labdir import LabDirectory
 from etcdlab.prepare.process import ProcessRecord, is_alive, send_signal
-from etcdlab.prepare.title import Role, process_of
+from etcdlab.prepare.title import Role, kill_all
 
 LAST_WORD_GRACE_S: Final = 15.0
 """Seconds beyond the boot's own bound after which a daemon that says nothing is given up."""
@@ -203,9 +203,8 @@ def end_members(
 
 def end_network(directory: LabDirectory, plan: Plan | None) -> None:
     """End the fault network that a dead daemon left, at once: it keeps nothing. `plan` is None if it cannot be read."""
-    if (plan is None or plan.has_fault_network) and (identity := process_of(directory, Role.NETWORK)) is not None:
-        while send_signal(identity, signal.SIGKILL):
-            time.sleep(POLL_S)
+    if plan is None or plan.has_fault_network:
+        kill_all(directory, Role.NETWORK)
 
 
 def _error(report: Failed) -> EtcdlabError:

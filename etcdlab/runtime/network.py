@@ -18,7 +18,7 @@ from etcdlab.model.plan import Plan
 from etcdlab.network.wire import End, Heal, Inject, Order, Restore, State
 from etcdlab.ownership import is_trusted, user_of_peer
 from etcdlab.prepare.labdir import LabDirectory
-from etcdlab.prepare.title import NETWORK_MODULE
+from etcdlab.prepare.title import NETWORK_MODULE, Role, kill_all
 from etcdlab.runtime.journal import Journal
 
 logger = logging.getLogger(__name__)
@@ -59,6 +59,7 @@ class FaultNetwork:
         while not self._ends:
             if stream is None:
                 try:
+                    await self._kill_strays()
                     process = await self._spawn()
                     stream = await trio.open_unix_socket(self._plan.network_socket)
                 except (BootError, OSError) as error:
@@ -138,6 +139,11 @@ class FaultNetwork:
             return stream
         await stream.aclose()
         return None
+
+    async def _kill_strays(self) -> None:
+        """One that a daemon began, and was killed before it could be reached, would take the ports, or stay."""
+        if self._journal.past.sequence:  # else the lab is new
+            await trio.to_thread.run_sync(kill_all, self._directory, Role.NETWORK)
 
     async def _spawn(self) -> trio.Process:
         """Start the process. Raises BootError if it does not carry connections in time."""

@@ -5,6 +5,8 @@ import functools
 import gc
 import signal
 import stat
+import subprocess
+import sys
 
 import msgspec
 import pytest
@@ -17,7 +19,7 @@ from etcdlab.model.link import Blackhole, Cut, Delay, Link
 from etcdlab.prepare.labdir import LabDirectory
 from etcdlab.prepare.ports import LOOPBACK, Ports
 from etcdlab.prepare.process import is_alive, send_signal
-from etcdlab.prepare.title import Role, process_of
+from etcdlab.prepare.title import NETWORK_MODULE, Role, process_of
 from etcdlab.runtime.journal import Journal, read
 from etcdlab.runtime.network import FaultNetwork
 from tests.network.plans import with_links
@@ -169,6 +171,19 @@ async def test_what_is_ordered_at_the_end_is_refused(directory):
         await network.end()
         with pytest.raises(LabStateError, match="the fault network does not run"):
             await network.heal()
+
+
+async def test_one_that_nobody_ever_reached_is_ended(directory):
+    """A daemon was killed as soon as it had begun it. Once it stayed, or had the ports that the next one needed."""
+    journal = Journal(directory.events)
+    journal.emit(EventKind.LAB_READY)
+    journal.close()
+    command = [sys.executable, "-P", "-m", NETWORK_MODULE, str(directory.path)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as stray:  # noqa: ASYNC220 - it does not block
+        stray.send_signal(signal.SIGSTOP)
+        async with supervised(directory):
+            assert process(directory).pid != stray.pid
+        assert stray.wait() == -signal.SIGKILL
 
 
 async def test_a_port_that_is_taken_is_named(directory):
