@@ -1,15 +1,20 @@
 """What can be done to a lab's certificates, for Lab: each at once, and undone at the end of a `with` block."""
 
+import datetime
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 from etcdlab.control.client import Client
-from etcdlab.errors import UsageError
-from etcdlab.model.certificate import Defect, LeafDefect, Role
+from etcdlab.errors import LabStateError, UsageError
+from etcdlab.model.certificate import Defect, LeafDefect, PkiPlan, Role
 from etcdlab.model.units import Time, lasting
+from etcdlab.pki.files import certificate_file
 
 if TYPE_CHECKING:
+    from etcdlab.check.handshakes import Handshake
     from etcdlab.lab import Lab
+    from etcdlab.pki.inspect import Description
 
 Kind = TypeVar("Kind", Defect, Role)
 
@@ -44,6 +49,28 @@ class Certificates:
     def __init__(self, lab: "Lab") -> None:
         self._lab = lab
 
+    def leaves(self) -> "dict[str, Description]":
+        """What each says, by file stem. Raises LabStateError without TLS, CertificateError."""
+        from etcdlab.pki.inspect import describe
+
+        pki = self._pki()
+        now, directory = datetime.datetime.now(datetime.UTC), Path(pki.directory)
+        return {leaf.stem: describe(certificate_file(directory, leaf.stem), at=now) for leaf in pki.certificates}
+
+    def predict(self, *, at: datetime.datetime | None = None) -> "tuple[Handshake, ...]":
+        """Every handshake there can be and why it would fail: tried now, or judged for another time.
+
+        Raises LabStateError without TLS.
+        """
+        from etcdlab.check import handshakes
+
+        return handshakes.predict(self._lab.plan, self._pki(), self._lab.topology, at=at)
+
+    def _pki(self) -> PkiPlan:
+        if (pki := self._lab.plan.pki) is None:
+            raise LabStateError("a lab without TLS has no certificates", hint="`[tls] enabled = true` is the default.")
+        return pki
+
     def spoil(
         self, owner: str, defect: Defect | str, *, role: Role | str | None = None, for_: Time | None = None
     ) -> Spoiled:
@@ -55,6 +82,22 @@ class Certificates:
         client = self._lab.client()
         client.spoil(stems, wanted, for_s=lasting(for_))
         return Spoiled(client, stems, wanted)
+
+    def rotate(self, owner: str | None = None, *, role: Role | str | None = None) -> tuple[str, ...]:
+        """Replace the leaves of all, or of one, by ones that are valid from now on, on the same keys: their file stems.
+
+        No connection breaks, no handshake fails. Raises UsageError, LabStateError.
+        """
+        from etcdlab.pki.roles import identities, leaves_of
+
+        topology = self._lab.topology
+        owners = [member.name for member in topology.members()] + [name for name, _ in identities(topology)]
+        wanted = None if role is None else _kind(Role, role)
+        stems = dict.fromkeys(
+            stem for one in ([owner] if owner is not None else owners) for stem in leaves_of(topology, one, wanted)
+        )
+        self._lab.client().renew(tuple(stems))
+        return tuple(stems)
 
     def heal(self, owner: str | None = None, *, role: Role | str | None = None) -> tuple[LeafDefect, ...]:
         """Have all, or those of one, as they were; returns what they had. Raises UsageError."""

@@ -6,7 +6,7 @@ Nothing else catches them on the command line: a verb that has nothing to undo e
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Final, NoReturn
@@ -40,13 +40,30 @@ def undoable() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
         raise Interrupted(number)
 
-    heeded = [number for number in ENDING if signal.getsignal(number) is not signal.SIG_IGN]  # it is, under nohup
-    before = {number: signal.signal(number, interrupt) for number in heeded}
+    before = {number: signal.signal(number, interrupt) for number in _heeded()}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def wait_for(is_over: Callable[[], bool], interrupt: Callable[[], object]) -> None:
+    """Wait until `is_over`, which the end of a child makes it; call `interrupt` for each of them that comes.
+
+    They are held off meanwhile and taken as they come. A system call that they are to interrupt can begin in the
+    moment after one came, and lasts for ever: Python looks for signals before it, not in it.
+    """
+    signal.alarm(0)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where our caller ignored it, the end of a child is not told
+    awaited = (*_heeded(), signal.SIGCHLD)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
+    try:
+        while not is_over():
+            if signal.sigwait(awaited) != signal.SIGCHLD:
+                interrupt()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, {*before} - {*ENDING})
 
 
 def hold_off(bound_s: int) -> None:
@@ -56,6 +73,10 @@ def hold_off(bound_s: int) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     signal.signal(signal.SIGALRM, lambda *_: heed())
     signal.alarm(bound_s)
+
+
+def _heeded() -> list[signal.Signals]:
+    return [number for number in ENDING if signal.getsignal(number) is not signal.SIG_IGN]  # it is, under nohup
 
 
 def heed() -> None:

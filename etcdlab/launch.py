@@ -107,6 +107,11 @@ class Daemon:
         self._process.wait()
         self._channel.close()
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the daemon has."""
+        return self._process.poll() is not None
+
     def stop(self) -> None:
         """Ask the daemon to stop its lab; `wait` tells when it has."""
         self._process.send_signal(signal.SIGTERM)

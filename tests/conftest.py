@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,10 @@ from tests.e2e.labs import running
 from tests.fake_lab import FakeLab
 
 pytest_plugins = ["pytester"]
+
+# A shell has what it runs in the background ignore these, and tests' programs would too: Ctrl-C is tested.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 # The same examples each time in CI. `--hypothesis-profile=thorough` looks for what is left, for minutes.
 settings.register_profile("usual", deadline=None, derandomize="CI" in os.environ)

@@ -1,12 +1,17 @@
 """`etcdlab tls`: the certificates of a running lab, and what can be wrong with them."""
 
+import datetime
+from typing import Any
+
 import click
 
 from etcdlab.cli.completion import complete_node
 from etcdlab.cli.result import Cell, Result, Table
 from etcdlab.cli.supervised import attach
 from etcdlab.cli.verb import ShowingGroup, Verb, for_option, lab_option, verb
+from etcdlab.errors import ExitStatus
 from etcdlab.model.certificate import Defect, Role
+from etcdlab.model.units import Duration
 
 owner_argument = click.argument("owner", metavar="NODE|CLIENT", shell_complete=complete_node)
 role_option = click.option(
@@ -26,12 +31,20 @@ def tls() -> None:
 @verb("show", example="etcdlab tls")
 @lab_option
 def show(lab: str | None) -> Result:
-    """Show which certificates have a defect. `etcdlab tls` alone does so, too."""
-    defects = attach(lab).certificates.defects()
-    if not defects:
-        return Result(view=("all certificates are as they were made",), data={"defects": defects})
-    rows = tuple((defect.stem, Cell(defect.defect.value, "warning")) for defect in defects)
-    return Result(view=(Table(header=("CERTIFICATE", "DEFECT"), rows=rows),), data={"defects": defects})
+    """Show the certificates and what is wrong with them on purpose. `etcdlab tls` alone does so, too."""
+    certificates = attach(lab).certificates
+    leaves, defects = certificates.leaves(), {defect.stem: defect for defect in certificates.defects()}
+    rows = tuple(
+        (
+            stem,
+            leaf.not_before,
+            leaf.not_after,
+            Cell(defects[stem].defect.value, "warning") if stem in defects else "-",
+        )
+        for stem, leaf in leaves.items()
+    )
+    table = Table(header=("CERTIFICATE", "FROM", "UNTIL", "DEFECT"), rows=rows)
+    return Result(view=(table,), data={"leaves": leaves, "defects": tuple(defects.values())})
 
 
 @verb("fault", example="etcdlab tls fault n1 expired --role peer --for 10s")
@@ -48,19 +61,78 @@ def fault(owner: str, defect: str, role: str | None, for_: float | None, lab: st
     return Result(view=(f"{defect}: {', '.join(spoiled.stems)}{until}",), data=data)
 
 
+@verb("rotate", example="etcdlab tls rotate")
+@click.argument("owner", required=False, metavar="[NODE|CLIENT]", shell_complete=complete_node)
+@role_option
+@lab_option
+def rotate(owner: str | None, role: str | None, lab: str | None) -> Result:
+    """Renew all certificates, or those of one, while the cluster runs.
+
+    Each is as it was made, on the same key, and valid from now on. What is open stays open.
+    """
+    _require_owner(owner, role)
+    stems = attach(lab).certificates.rotate(owner, role=role)
+    return Result(view=(f"renewed: {', '.join(stems)}",), data={"leaves": stems})
+
+
+class When(click.ParamType[datetime.datetime]):
+    """A point in time to come: how long from now, or an ISO 8601 time."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime.datetime:
+        """The moment, aware. A click usage error says what is accepted."""
+        if isinstance(value, datetime.datetime):
+            return value
+        try:
+            later = datetime.timedelta(seconds=Duration.parse(str(value).removeprefix("+")))
+            return datetime.datetime.now(datetime.UTC) + later
+        except (ValueError, OverflowError):
+            pass
+        try:
+            return datetime.datetime.fromisoformat(value).astimezone(datetime.UTC)
+        except (ValueError, OverflowError):
+            self.fail(f'{value!r} is no time: write "+30d" or "2030-01-31T12:00:00"', param, ctx)
+
+
+@verb("predict", example="etcdlab tls predict --at +30d")
+@click.option("--at", type=When(), metavar="TIME", help='Judge for then: "+30d" from now, or an ISO time.')
+@lab_option
+def predict(at: datetime.datetime | None, lab: str | None) -> Result:
+    """Dial every member as every other and as every client, and list the handshakes that fail.
+
+    A cluster is green as long as its connections stay open: what this lists fails at the next restart. Exit status: 0
+    none fails, 1 some do.
+    """
+    handshakes = attach(lab).certificates.predict(at=at)
+    failing = [handshake for handshake in handshakes if handshake.problem]
+    status = ExitStatus.FAILED if failing else ExitStatus.DONE
+    data = {"handshakes": handshakes, "passed": not failing}
+    if not failing:
+        return Result(view=(Cell(f"all {len(handshakes)} handshakes succeed", "good"),), data=data)
+    rows = tuple((one.source, one.target, one.port.value, one.problem) for one in failing)
+    table = Table(header=("FROM", "TO", "PORT", "WHY IT FAILS"), rows=rows)
+    line = Cell(f"{len(failing)} of {len(handshakes)} handshakes fail", "bad")
+    return Result(view=(table, line), data=data, exit_status=status)
+
+
 @verb("heal", example="etcdlab tls heal n1")
 @click.argument("owner", required=False, metavar="[NODE|CLIENT]", shell_complete=complete_node)
 @role_option
 @lab_option
 def heal(owner: str | None, role: str | None, lab: str | None) -> Result:
     """Have all certificates, or those of one, as they were."""
-    if owner is None and role is not None:
-        raise click.UsageError("--role is of a member: name it")
+    _require_owner(owner, role)
     healed = attach(lab).certificates.heal(owner, role=role)
     text = f"healed: {', '.join(defect.stem for defect in healed)}" if healed else "there was nothing to heal"
     return Result(view=(text,), data={"healed": healed})
 
 
-for command in (show, fault, heal):
+def _require_owner(owner: str | None, role: str | None) -> None:
+    if owner is None and role is not None:
+        raise click.UsageError("--role is of a member: name it")
+
+
+for command in (show, predict, fault, rotate, heal):
     assert isinstance(command, Verb)
     tls.add_command(command)

@@ -15,7 +15,7 @@ from etcdlab.cli.status_view import status_view
 from etcdlab.cli.topology import TopologyOptions, read, topology_options
 from etcdlab.cli.verb import DURATION, verb
 from etcdlab.interpreter import Interpreter
-from etcdlab.interruption import Interrupted, heed, hold_off, undoable
+from etcdlab.interruption import heed, hold_off, undoable, wait_for
 from etcdlab.launch import Daemon
 from etcdlab.model.event import Event, EventKind
 from etcdlab.model.report import OwnerEnd
@@ -93,15 +93,13 @@ def _view(started: Started, began: float) -> View:
 def _stay(daemon: Daemon, lab: str) -> None:
     """Wait for a lab in the foreground: Ctrl-C or SIGTERM stops it, a second time at once."""
     render.message("In the foreground: Ctrl-C stops the lab.")
-    while True:
-        try:
-            with undoable():
-                heed()
-                daemon.wait()
-            break
-        except Interrupted:
-            render.message("stopping ...")
-            daemon.stop()
+
+    def stop() -> None:
+        render.message("stopping ...")
+        daemon.stop()
+
+    wait_for(lambda: daemon.has_ended, stop)
+    daemon.wait()
     render.message(f"lab {lab} is stopped")
 
 

@@ -45,6 +45,7 @@ class Api:
             _get("/network", "The links and what is on them", self.network, wire.NetworkAnswer),
             _post("/network/inject", "Put a fault on links", self.inject, wire.InjectRequest),
             _post("/network/heal", "Take faults off links", self.heal, wire.HealRequest),
+            _post("/tls/renew", "Have leaves begin anew", self.renew, wire.RenewRequest),
             _post("/tls/inject", "Give leaves a defect", self.spoil, wire.DefectRequest),
             _post("/tls/heal", "Have leaves as they were", self.heal_leaves, wire.HealLeavesRequest),
             _post("/reset", "Make the lab pristine", self.reset, wire.ResetRequest, answer=ResetOutcome),
@@ -126,6 +127,11 @@ class Api:
     async def heal(self, request: wire.HealRequest) -> wire.Acknowledgement:
         """Take faults off links."""
         await self._cluster.heal(request.links and self._known_links(request.links), request.kinds)
+        return wire.Acknowledgement()
+
+    async def renew(self, request: wire.RenewRequest) -> wire.Acknowledgement:
+        """Have leaves begin anew."""
+        await self._cluster.renew(self._known_leaves(request.leaves))
         return wire.Acknowledgement()
 
     async def spoil(self, request: wire.DefectRequest) -> wire.Acknowledgement:

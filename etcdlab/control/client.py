@@ -101,6 +101,10 @@ class Client:
             ),
         )
 
+    def renew(self, stems: Sequence[str]) -> None:
+        """Replace leaves (by file stem) by ones that are valid from now on, on the same keys. Raises LabStateError."""
+        self._post("/v1/tls/renew", wire.RenewRequest(leaves=tuple(stems)))
+
     def spoil(self, stems: Sequence[str], defect: Defect, *, for_s: float | None = None) -> None:
         """Give leaves (by file stem) a defect, for so many seconds or until they are healed. Raises LabStateError."""
         self._post("/v1/tls/inject", wire.DefectRequest(leaves=tuple(stems), defect=defect, for_s=for_s))

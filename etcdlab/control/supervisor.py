@@ -56,6 +56,9 @@ class Supervisor(Protocol):
     async def heal(self, links: Collection[Link] | None, kinds: Collection[str] | None) -> None:
         """Take faults away: those of these links and kinds, None for all."""
 
+    async def renew(self, stems: Collection[str]) -> None:
+        """Replace leaves by ones that are valid from now on. Raises LabStateError."""
+
     async def spoil(self, stems: Collection[str], defect: Defect, *, for_s: float | None) -> None:
         """Give leaves a defect, for so many seconds or until they are healed. Raises LabStateError."""
 

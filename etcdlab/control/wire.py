@@ -95,6 +95,12 @@ class DefectRequest(Request, frozen=True):
     for_s: Seconds | None = None
 
 
+class RenewRequest(Request, frozen=True):
+    """Body of `tls/renew`."""
+
+    leaves: Leaves
+
+
 class HealLeavesRequest(Request, frozen=True):
     """Body of `tls/heal`; may be left out, and then everything is healed."""
 

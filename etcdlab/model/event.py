@@ -28,6 +28,7 @@ class EventKind(enum.Enum):
     FAULT_INJECTED = "fault-injected"
     FAULT_HEALED = "fault-healed"
     NETWORK_LOST = "network-lost"
+    CERTIFICATE_RENEWED = "certificate-renewed"
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -68,6 +69,7 @@ _WORDS: Final = {
     EventKind.JOURNAL_ROTATED: "the journal goes on in another file",
     EventKind.FAULT_INJECTED: "{text}",
     EventKind.FAULT_HEALED: "{text}",
+    EventKind.CERTIFICATE_RENEWED: "{leaf}",
     EventKind.NETWORK_LOST: "the fault network's process ended and is started again",
 }
 """What a kind's detail says; kinds without a line, and details that lack a part, are shown as they are."""

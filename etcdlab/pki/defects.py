@@ -1,9 +1,4 @@
-"""Leaves with a defect on purpose, and their way back.
-
-etcd reads a leaf and its key at each handshake (etcd 3.4 to 3.6, client/pkg/transport), so one that is replaced counts
-from the next handshake on. Only the certificate is replaced, in one rename: a pair of files cannot be, and a handshake
-between the two would meet a mismatch that nobody asked for. The good one is kept beside it.
-"""
+"""Leaves with a defect on purpose, and their way back: the good one is kept beside it."""
 
 import datetime
 from collections.abc import Callable, Mapping
@@ -13,11 +8,11 @@ from typing import Final
 import msgspec
 from cryptography import x509
 
-from etcdlab.errors import CertificateError, LabStateError
+from etcdlab.errors import CertificateError
 from etcdlab.model.certificate import AuthorityPlan, CertificatePlan, Defect, PkiPlan, Role, Subject, Usage
 from etcdlab.pki import store
 from etcdlab.pki.authority import Authority, PrivateKey, load_key, make_authority, make_keys
-from etcdlab.pki.files import AUTHORITY, certificate_file, kept_file, key_file
+from etcdlab.pki.files import certificate_file, kept_file, key_file
 
 LIFETIME_S: Final = 3600.0
 DAY: Final = datetime.timedelta(days=1)
@@ -30,15 +25,8 @@ def inject(plan: PkiPlan, stem: str, defect: Defect) -> None:
 
     Raises LabStateError where the lab's CA cannot issue one, CertificateError if a file cannot be read or written.
     """
-    directory = Path(plan.directory)
+    directory, authority = Path(plan.directory), store.own_authority(plan)
     leaf = next(leaf for leaf in plan.certificates if leaf.stem == stem)
-    authority_key = key_file(directory, AUTHORITY)
-    if not authority_key.exists():
-        raise LabStateError(
-            f"a leaf with a defect cannot be issued: {authority_key} is not there",
-            hint="The key of an existing CA is not copied into a lab; one that makes its own CA can do this.",
-        )
-    authority = Authority.load(certificate_file(directory, AUTHORITY), authority_key)
     now = datetime.datetime.now(datetime.UTC)
     spoiled = _SPOILED[defect](leaf, authority, load_key(key_file(directory, stem)), now)
     good, kept = certificate_file(directory, stem), kept_file(directory, stem)

@@ -239,6 +239,11 @@ def _check_host(certificate: x509.Certificate, host: str) -> Check:
     return Check("host", False, f"is not for {host}, only for {', '.join(names)}")
 
 
+def check_key(file: Path, private_key: Path) -> Check:
+    """Whether a certificate is for this key. Raises CertificateError if the certificate cannot be read."""
+    return _check_key(load_certificates(file)[0], private_key)
+
+
 def _check_key(certificate: x509.Certificate, private_key: Path) -> Check:
     try:
         key = load_key(private_key)

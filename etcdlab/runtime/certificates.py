@@ -48,17 +48,25 @@ class Certificates:
 
     async def inject(self, stems: Collection[str], defect: Defect, *, for_s: float | None) -> None:
         """Give leaves a defect, in place of any they have. Raises LabStateError, CertificateError."""
-        if self._plan is None:
-            raise LabStateError("a lab without TLS has no certificates", hint="`[tls] enabled = true` is the default.")
+        plan = self._require_tls()
         async with self._changing:
             since_s = time.monotonic()
             for stem in stems:
-                await trio.to_thread.run_sync(_inject, self._plan, stem, defect)
+                await trio.to_thread.run_sync(_inject, plan, stem, defect)
                 until_s = None if for_s is None else since_s + for_s
                 given = LeafDefect(stem=stem, defect=defect, since_s=since_s, until_s=until_s)
                 self.defects = (*(other for other in self.defects if other.stem != stem), given)
                 self._tell(EventKind.FAULT_INJECTED, given)
             self._pulse()
+
+    async def renew(self, stems: Collection[str]) -> None:
+        """Replace leaves by ones that are valid from now on; a defect is gone then. Raises LabStateError."""
+        plan = self._require_tls()
+        await self.heal(stems)
+        async with self._changing:
+            for stem in stems:
+                await trio.to_thread.run_sync(_renew, plan, stem)
+                self._journal.emit(EventKind.CERTIFICATE_RENEWED, leaf=stem)
 
     async def heal(self, stems: Collection[str] | None = None) -> None:
         """Have leaves as they were, all or these. Raises CertificateError."""
@@ -69,6 +77,11 @@ class Certificates:
                     self.defects = tuple(other for other in self.defects if other is not defect)
                     self._tell(EventKind.FAULT_HEALED, defect)
             self._pulse()
+
+    def _require_tls(self) -> PkiPlan:
+        if self._plan is None:
+            raise LabStateError("a lab without TLS has no certificates", hint="`[tls] enabled = true` is the default.")
+        return self._plan
 
     def _tell(self, kind: EventKind, defect: LeafDefect) -> None:
         text = f"{defect.defect.value} certificate {defect.stem}"
@@ -92,6 +105,12 @@ def _inject(plan: PkiPlan, stem: str, defect: Defect) -> None:
     from etcdlab.pki import defects  # 65 ms and 8 MB of cryptography, which a daemon without defects does not pay
 
     defects.inject(plan, stem, defect)
+
+
+def _renew(plan: PkiPlan, stem: str) -> None:
+    from etcdlab.pki import store
+
+    store.renew(plan, stem)
 
 
 def _heal(plan: PkiPlan, stem: str) -> None:

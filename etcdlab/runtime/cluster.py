@@ -332,6 +332,11 @@ class Cluster:
         await self._require_network(links or ()).heal(links, kinds)
         self._watch.wake()
 
+    async def renew(self, stems: Collection[str]) -> None:
+        """Replace leaves by ones that are valid from now on. Raises LabStateError, CertificateError."""
+        self._require_no_end()
+        await self._certificates.renew(stems)
+
     async def spoil(self, stems: Collection[str], defect: Defect, *, for_s: float | None) -> None:
         """Give leaves a defect, for so many seconds or until healed. Raises LabStateError, CertificateError."""
         self._require_no_end()

@@ -157,6 +157,9 @@ class FakeSupervisor:
     async def heal(self, links: Collection[Link] | None, kinds: Collection[str] | None) -> None:
         await self._verb("heal", links, kinds)
 
+    async def renew(self, stems: Collection[str]) -> None:
+        await self._verb("renew", stems)
+
     async def spoil(self, stems: Collection[str], defect: Defect, *, for_s: float | None) -> None:
         await self._verb("spoil", stems, defect, for_s)
 

@@ -20,6 +20,7 @@ BODIES = {
     wire.HoldRequest: NODES,
     wire.KillRequest: NODES,
     wire.DefectRequest: b'{"leaves":["server-n1"],"defect":"expired"}',
+    wire.RenewRequest: b'{"leaves":["server-n1"]}',
     wire.LeaderRequest: b'{"node":"n1"}',
     wire.InjectRequest: b'{"links":[{"source":"n1","target":"clients"}],"fault":{"type":"delay","delay_s":0.03}}',
 }

@@ -1,5 +1,6 @@
 """What defects of certificates do to real members and their clients."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from etcdlab.errors import LabStateError, ToolError, UsageError
 from etcdlab.lab import Lab
 from etcdlab.model.certificate import Defect
 from etcdlab.model.event import EventKind
+from etcdlab.model.status import ClusterVerdict
 from etcdlab.model.topology import EtcdTable, Profile, Topology
 from tests.cli.command import run, run_json
 from tests.e2e.labs import running
@@ -79,7 +81,11 @@ def test_a_member_with_a_bad_peer_certificate_serves_until_it_dials(lab: Lab) ->
 
 
 def test_the_verbs(lab: Lab) -> None:
-    assert run("tls").output == "all certificates are as they were made\n"
+    shown = run("tls").output.splitlines()
+    assert [line.split()[0] for line in shown[1:]] == [
+        "server-n1", "peer-n1", "server-n2", "peer-n2", "server-n3", "peer-n3", "client", "gateway"
+    ]  # fmt: skip
+    assert "-" in {line.split()[-1] for line in shown[1:]}
     assert run("tls", "fault", "n2", "wrong-san").output == (
         "wrong-san: server-n2, peer-n2; `etcdlab tls heal` heals it\n"
     )
@@ -92,6 +98,27 @@ def test_the_verbs(lab: Lab) -> None:
     lab.wait_until(lambda status: not status.defects)
     kinds = [event.kind for event in lab.events() if event.detail.get("leaf") == "client"]
     assert kinds[-2:] == [EventKind.FAULT_INJECTED, EventKind.FAULT_HEALED]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [([], "all 15 handshakes succeed"), (["--at", "2030-01-01"], "15 of 15"), (["--at", "+1d"], "all 15")],
+)
+def test_what_the_next_handshakes_will_be(lab: Lab, arguments: list[str], said: str) -> None:
+    assert said in run("tls", "predict", *arguments, status=1 if "of" in said else 0).output
+
+
+def test_what_fails_though_the_cluster_is_green(lab: Lab) -> None:
+    with lab.certificates.spoil("n1", "expired", role="peer"), lab.certificates.spoil("client", "unknown-ca"):
+        assert lab.status().verdict is ClusterVerdict.HEALTHY
+        told = run_json("tls", "predict", status=1)
+        assert not told["passed"]
+        failing = {(one["source"], one["target"]): one["problem"] for one in told["handshakes"] if one["problem"]}
+        assert set(failing) == {
+            ("n1", "n2"), ("n1", "n3"), ("n2", "n1"), ("n3", "n1"), ("client", "n1"), ("client", "n2"), ("client", "n3")
+        }  # fmt: skip
+        assert "peer-n1.pem, which n1 shows: expired at" in failing["n2", "n1"]
+        assert "unknown authority" in failing["client", "n1"]
 
 
 @pytest.mark.parametrize(
@@ -112,6 +139,36 @@ def test_in_python_too(lab: Lab) -> None:
         lab.certificates.spoil("n1", "broken")
     with pytest.raises(UsageError, match="too short"):
         lab.certificates.spoil("n1", "expired", for_=0)
+
+
+def test_all_are_renewed_and_no_request_fails(lab: Lab) -> None:
+    """New connections all the while, for each is a handshake, and a watch that stays."""
+    before = {stem: leaf.serial for stem, leaf in lab.certificates.leaves().items()}
+    failures: list[ToolError] = []
+    ended = threading.Event()
+
+    def put() -> None:
+        while not ended.is_set():
+            try:
+                lab.etcdctl("put", "k", "v")
+            except ToolError as error:
+                failures.append(error)
+
+    clients = [threading.Thread(target=put) for _ in range(2)]
+    for client in clients:
+        client.start()
+    renewed = [lab.certificates.rotate() for _ in range(20)][-1]
+    ended.set()
+    for client in clients:
+        client.join()
+    assert failures == []
+    after = {stem: leaf.serial for stem, leaf in lab.certificates.leaves().items()}
+    assert set(renewed) == set(after)
+    assert not set(before.values()) & set(after.values())
+    assert run("tls", "rotate", "n1", "--role", "peer").output == "renewed: peer-n1\n"
+    for name in ("n1", "n2", "n3"):
+        lab.member(name).restart()
+    lab.wait_ready()
 
 
 def test_reset_and_down_heal(lab: Lab) -> None:

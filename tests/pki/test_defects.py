@@ -98,7 +98,7 @@ def test_what_was_there_comes_back_whatever_came_between(plan, directory):
 
 def test_without_the_key_of_the_ca_it_says_so(plan, directory):
     key_file(directory, "ca").unlink()
-    with pytest.raises(LabStateError, match=r"cannot be issued: .*ca-key.pem is not there"):
+    with pytest.raises(LabStateError, match=r"nothing can be issued: .*ca-key.pem is not there"):
         defects.inject(plan, "peer", Defect.EXPIRED)
     assert problems(directory, Role.PEER) == {}
 

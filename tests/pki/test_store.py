@@ -8,7 +8,8 @@ import pytest
 from etcdlab.errors import CertificateError
 from etcdlab.model.certificate import AuthorityPlan, KeyType, PkiPlan, Subject
 from etcdlab.model.topology import Topology
-from etcdlab.pki import store
+from etcdlab.pki import inspect, store
+from etcdlab.pki.authority import load_certificates
 from etcdlab.pki.roles import plan_pki
 from tests.pki.test_authority import leaf_plan
 from tests.pki.tools import openssl, verifies
@@ -153,3 +154,25 @@ def test_no_keys_where_others_can_put_theirs(tmp_path):
     with pytest.raises(CertificateError, match="can be written by everybody"):
         store.create(default_plan(tmp_path))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_renewed_leaf_is_another_on_the_same_key(tmp_path):
+    plan = default_plan(tmp_path / "pki")
+    store.create(plan)
+    key = (tmp_path / "pki" / "peer-n1-key.pem").read_bytes()
+    [before] = load_certificates(tmp_path / "pki" / "peer-n1.pem")
+    store.renew(plan, "peer-n1")
+    [after] = load_certificates(tmp_path / "pki" / "peer-n1.pem")
+    assert after.serial_number != before.serial_number
+    assert (after.public_key(), after.subject, inspect.hosts(after), inspect.usages(after)) == (
+        before.public_key(),
+        before.subject,
+        inspect.hosts(before),
+        inspect.usages(before),
+    )
+    assert (
+        after.not_valid_after_utc - after.not_valid_before_utc
+        == before.not_valid_after_utc - before.not_valid_before_utc
+    )
+    assert (tmp_path / "pki" / "peer-n1-key.pem").read_bytes() == key
+    assert mode(tmp_path / "pki" / "peer-n1.pem") & 0o133 == 0

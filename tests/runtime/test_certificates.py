@@ -23,6 +23,7 @@ class Files:
         self.done = []
         self.failures = 0
         monkeypatch.setattr(certificates, "_inject", lambda _, stem, defect: self.done.append((stem, defect)))
+        monkeypatch.setattr(certificates, "_renew", lambda _, stem: self.done.append((stem, "renewed")))
         monkeypatch.setattr(certificates, "_heal", self._heal)
 
     def _heal(self, _, stem):
@@ -117,8 +118,20 @@ async def test_what_cannot_be_healed_is_tried_again(files, journal, monkeypatch,
     assert [record.message for record in caplog.records] == ["the disk is full"] * 2
 
 
+async def test_a_renewed_one_has_no_defect(files, journal):
+    async with supervised(journal) as kept:
+        await kept.inject(["peer-n1"], Defect.EXPIRED, for_s=None)
+        await kept.renew(["peer-n1", "client"])
+        assert kept.defects == ()
+    assert files.done[-3:] == [("peer-n1", None), ("peer-n1", "renewed"), ("client", "renewed")]
+    renewed = [event.detail for event in read(journal) if event.kind is EventKind.CERTIFICATE_RENEWED]
+    assert renewed == [{"leaf": "peer-n1"}, {"leaf": "client"}]
+
+
 async def test_without_tls_there_is_nothing_to_spoil(files, journal):
     async with supervised(journal, tls=False) as kept:
         with pytest.raises(LabStateError, match="without TLS"):
             await kept.inject(["peer-n1"], Defect.EXPIRED, for_s=None)
+        with pytest.raises(LabStateError, match="without TLS"):
+            await kept.renew(["peer-n1"])
         await kept.heal()
