@@ -32,7 +32,7 @@ def free_ports():
         return [ports.choose() for _ in range(3)]
 
 
-@pytest.mark.parametrize("turn", range(5))
+@pytest.mark.parametrize("turn", range(2))
 def test_each_worker_has_its_lab(suite, turn):
     suite.tests(EACH)
     suite.run("-n", "4", passed=4)

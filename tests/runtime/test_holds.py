@@ -8,7 +8,7 @@ from etcdlab.runtime.holds import Holds
 
 
 @pytest.fixture
-async def holds(nursery, autojump_clock):
+async def holds(nursery):
     holds = Holds()
     nursery.start_soon(holds.run)
     return holds
@@ -24,7 +24,7 @@ def letting(let_go, name):
 
 
 @pytest.mark.trio
-async def test_each_is_let_go_in_its_time(holds, let_go):
+async def test_each_is_let_go_in_its_time(holds, let_go, autojump_clock):
     began = trio.current_time()
     holds.begin("n1", 10, letting(let_go, "n1"))
     holds.begin("n2", 5, letting(let_go, "n2"))
@@ -33,7 +33,7 @@ async def test_each_is_let_go_in_its_time(holds, let_go):
 
 
 @pytest.mark.trio
-async def test_what_was_dropped_does_not_happen(holds, let_go):
+async def test_what_was_dropped_does_not_happen(holds, let_go, autojump_clock):
     holds.begin("n1", 10, letting(let_go, "n1"))
     holds.begin("n2", 10, letting(let_go, "n2"))
     await trio.sleep(5)
@@ -43,7 +43,7 @@ async def test_what_was_dropped_does_not_happen(holds, let_go):
 
 
 @pytest.mark.trio
-async def test_the_last_word_counts(holds, let_go):
+async def test_the_last_word_counts(holds, let_go, autojump_clock):
     holds.begin("n1", 10, letting(let_go, "first"))
     holds.begin("n1", 20, letting(let_go, "second"))
     await trio.sleep(30)
@@ -51,7 +51,7 @@ async def test_the_last_word_counts(holds, let_go):
 
 
 @pytest.mark.trio
-async def test_what_is_dropped_in_the_tick_in_which_it_was_over_does_not_happen(holds):
+async def test_what_is_dropped_in_the_tick_in_which_it_was_over_does_not_happen(holds, autojump_clock):
     told = []
 
     async def drop(name):
