@@ -26,6 +26,7 @@ from etcdlab.interpreter import Interpreter
 from etcdlab.links import Links
 from etcdlab.member import Member
 from etcdlab.model.event import Event, EventKind
+from etcdlab.model.healed import Healed
 from etcdlab.model.plan import IdentityPlan, Plan
 from etcdlab.model.reset import ResetOutcome
 from etcdlab.model.selection import Word, require_leader
@@ -318,6 +319,13 @@ class Lab(Links):
             told = (done.stderr or done.stdout).strip()
             raise ToolError(f"etcdctl {' '.join(arguments)} ended with status {done.returncode}: {told}")
         return done.stdout
+
+    def heal_all(self) -> Healed:
+        """Undo all that was done on purpose: faults of links, defects of certificates, members stopped or paused.
+
+        Failed members are started, too. Raises TimedOutError when one does not run in time.
+        """
+        return self.client().heal_all()
 
     @property
     def certificates(self) -> Certificates:

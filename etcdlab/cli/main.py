@@ -23,6 +23,7 @@ VERBS: Final[Mapping[str, str]] = {
     "leader": "leader:leader",
     "net": "net:net",
     "tls": "tls:tls",
+    "heal": "heal:heal",
     "reset": "reset:reset",
     "logs": "logs:logs",
     "events": "events:events",

@@ -16,6 +16,7 @@ from etcdlab.control.openapi import Operation, document
 from etcdlab.control.supervisor import Supervisor
 from etcdlab.errors import UsageError
 from etcdlab.model.event import Event
+from etcdlab.model.healed import Healed
 from etcdlab.model.link import CLIENTS, Link, all_links
 from etcdlab.model.plan import Plan
 from etcdlab.model.reset import ResetOutcome
@@ -48,6 +49,7 @@ class Api:
             _post("/tls/renew", "Have leaves begin anew", self.renew, wire.RenewRequest),
             _post("/tls/inject", "Give leaves a defect", self.spoil, wire.DefectRequest),
             _post("/tls/heal", "Have leaves as they were", self.heal_leaves, wire.HealLeavesRequest),
+            _post("/heal", "Undo all that was done on purpose", self.heal_all, wire.HealAllRequest, answer=Healed),
             _post("/reset", "Make the lab pristine", self.reset, wire.ResetRequest, answer=ResetOutcome),
             _post("/shutdown", "Stop the lab and end", self.shutdown, wire.ShutdownRequest, HTTPStatus.ACCEPTED),
         )
@@ -143,6 +145,10 @@ class Api:
         """Have leaves as they were."""
         await self._cluster.heal_leaves(request.leaves and self._known_leaves(request.leaves))
         return wire.Acknowledgement()
+
+    async def heal_all(self, _: wire.HealAllRequest) -> Healed:
+        """Undo everything."""
+        return await self._cluster.heal_all()
 
     async def reset(self, _: wire.ResetRequest) -> ResetOutcome:
         """Reset."""

@@ -15,6 +15,7 @@ from etcdlab.control import wire
 from etcdlab.errors import ControlError, EtcdlabError, NotRunningError, TimedOutError, TopologyError, by_code
 from etcdlab.model.certificate import Defect
 from etcdlab.model.event import Event
+from etcdlab.model.healed import Healed
 from etcdlab.model.link import AnyFault, FaultKind, Link
 from etcdlab.model.plan import Plan
 from etcdlab.model.reset import ResetOutcome
@@ -100,6 +101,12 @@ class Client:
                 links=None if links is None else tuple(links), kinds=None if kinds is None else tuple(kinds)
             ),
         )
+
+    def heal_all(self) -> Healed:
+        """Undo all that was done on purpose: faults of links, defects of leaves, members stopped, failed or paused."""
+        content = self._post("/v1/heal", wire.HealAllRequest())
+        with self._translated():
+            return msgspec.json.decode(content, type=Healed)
 
     def renew(self, stems: Sequence[str]) -> None:
         """Replace leaves (by file stem) by ones that are valid from now on, on the same keys. Raises LabStateError."""

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from etcdlab.model.certificate import Defect
 from etcdlab.model.event import Event
+from etcdlab.model.healed import Healed
 from etcdlab.model.link import AnyFault, Link, LinkFault
 from etcdlab.model.plan import Plan
 from etcdlab.model.reset import ResetOutcome
@@ -55,6 +56,9 @@ class Supervisor(Protocol):
 
     async def heal(self, links: Collection[Link] | None, kinds: Collection[str] | None) -> None:
         """Take faults away: those of these links and kinds, None for all."""
+
+    async def heal_all(self) -> Healed:
+        """Undo all that was done on purpose: to links, certificates and members."""
 
     async def renew(self, stems: Collection[str]) -> None:
         """Replace leaves by ones that are valid from now on. Raises LabStateError."""

@@ -107,6 +107,10 @@ class HealLeavesRequest(Request, frozen=True):
     leaves: Leaves | None = None
 
 
+class HealAllRequest(Request, frozen=True):
+    """Body of `heal`; there is nothing to say, so it may be left out."""
+
+
 class ResetRequest(Request, frozen=True):
     """Body of `reset`; there is nothing to say, so it may be left out."""
 

@@ -15,6 +15,7 @@ class EventKind(enum.Enum):
     EXITED = "exited"
     RESTARTED = "restarted"
     FAILED = "failed"
+    SIGNAL_SENT = "signal-sent"
     PAUSED = "paused"
     RESUMED = "resumed"
     LEADER_CHANGED = "leader-changed"
@@ -59,6 +60,7 @@ _WORDS: Final = {
     EventKind.SPAWNED: "process {pid} started",
     EventKind.ADOPTED: "process {pid} still ran",
     EventKind.EXITED: "{detail}",
+    EventKind.SIGNAL_SENT: "{signal}, as asked",
     EventKind.RESTARTED: "restart {restarts}, after {delay_s:g} s",
     EventKind.FAILED: "{why} {remedy}",
     EventKind.LEADER_CHANGED: "leads since term {term}",

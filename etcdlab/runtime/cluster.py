@@ -18,6 +18,7 @@ from etcdlab.etcd import log, logfile
 from etcdlab.etcd.api import GatewayError
 from etcdlab.model.certificate import Defect
 from etcdlab.model.event import Event, EventKind
+from etcdlab.model.healed import Healed
 from etcdlab.model.lifecycle import NodeState
 from etcdlab.model.link import CLIENTS, AnyFault, Link, LinkFault, in_words, severed
 from etcdlab.model.link import keeps_quorum as keeps_linked_quorum
@@ -284,6 +285,8 @@ class Cluster:
         self._require_no_reset()
         self._require_quorum(f"sending {signal.name} to", names, force=force)
         self._holds.drop(names)
+        for name in names:
+            self._journal.emit(EventKind.SIGNAL_SENT, name, signal=signal.name)
         self._signal(names, signal)
 
     async def pause(self, names: Sequence[str], *, force: bool, for_s: float | None = None) -> None:
@@ -331,6 +334,24 @@ class Cluster:
         """Take faults away, all or those of some links and kinds. Raises LabStateError without a fault network."""
         await self._require_network(links or ()).heal(links, kinds)
         self._watch.wake()
+
+    async def heal_all(self) -> Healed:
+        """Undo all that was done on purpose: faults of links, defects, members that are stopped, failed or paused.
+
+        Raises CertificateError, TimedOutError when a member does not run in time.
+        """
+        self._require_no_end()
+        self._require_no_reset()
+        faults = self._network.faults if self._network else ()
+        defects = self._certificates.defects
+        if self._network is not None:
+            await self._network.heal()
+        await self._certificates.heal()
+        paused = tuple(name for name, node in self.nodes.items() if node.paused)
+        await self.resume(paused)
+        down = tuple(name for name, node in self.nodes.items() if not node.state.alive)
+        await self.start(down)
+        return Healed(faults=faults, defects=defects, resumed=paused, started=down)
 
     async def renew(self, stems: Collection[str]) -> None:
         """Replace leaves by ones that are valid from now on. Raises LabStateError, CertificateError."""

@@ -21,6 +21,7 @@ from etcdlab.control.wire import ErrorAnswer, ErrorBody
 from etcdlab.errors import EtcdlabError
 from etcdlab.model.certificate import Defect
 from etcdlab.model.event import Event, EventKind
+from etcdlab.model.healed import Healed
 from etcdlab.model.lifecycle import NodeState
 from etcdlab.model.link import AnyFault, Delay, Link, LinkFault
 from etcdlab.model.plan import NodePlan, Plan, TimeoutsPlan
@@ -98,6 +99,7 @@ STATUS = LabStatus(
 
 
 FAULTS = (LinkFault(link=Link("n1", "n2"), fault=Delay(delay_s=0.03), since_s=1.5),)
+HEALED = Healed(faults=FAULTS, resumed=("n2",))
 RESET = ResetOutcome(rebuilt=True, why="member n2 was removed from the cluster")
 
 
@@ -156,6 +158,10 @@ class FakeSupervisor:
 
     async def heal(self, links: Collection[Link] | None, kinds: Collection[str] | None) -> None:
         await self._verb("heal", links, kinds)
+
+    async def heal_all(self) -> Healed:
+        await self._verb("heal_all")
+        return HEALED
 
     async def renew(self, stems: Collection[str]) -> None:
         await self._verb("renew", stems)

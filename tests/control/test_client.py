@@ -20,7 +20,7 @@ from etcdlab.errors import (
     UnknownMemberError,
     UsageError,
 )
-from tests.control.fake import PLAN, RESET, STATUS, event
+from tests.control.fake import HEALED, PLAN, RESET, STATUS, event
 
 pytestmark = pytest.mark.trio
 
@@ -57,6 +57,11 @@ async def test_a_verb_reaches_the_supervisor(lab, verb, args, kwargs, call):
 async def test_a_reset_says_how_it_was_done(lab):
     assert await lab.run(lab.client.reset) == RESET
     assert lab.supervisor.calls == [("reset",)]
+
+
+async def test_healing_says_what_was_undone(lab):
+    assert await lab.run(lab.client.heal_all) == HEALED
+    assert lab.supervisor.calls == [("heal_all",)]
 
 
 async def test_events_of_the_past_end_by_themselves(lab):
