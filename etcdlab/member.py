@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from etcdlab import history
 from etcdlab.history import Mark
+from etcdlab.model.disk import Part
 from etcdlab.model.plan import NodePlan
 from etcdlab.model.status import NodeStatus
 from etcdlab.model.units import Time, lasting
@@ -81,6 +82,14 @@ class Member:
     def resume(self) -> None:
         """Let it go on."""
         self._lab.client().resume([self.name])
+
+    def corrupt(self, part: Part = Part.WAL) -> None:
+        """Damage its data, while it is down, so that it cannot start. Raises LabStateError."""
+        self._lab.client().damage(self.name, part)
+
+    def repair(self) -> None:
+        """Make it anew: removed from the cluster, added, started with empty data. Raises LabStateError if it serves."""
+        self._lab.client().repair(self.name)
 
     def log_lines(self, *, since: Mark | None = None) -> list[str]:
         """What it has logged since `since`, or all of the newest part of its log."""

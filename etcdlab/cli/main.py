@@ -23,6 +23,8 @@ VERBS: Final[Mapping[str, str]] = {
     "leader": "leader:leader",
     "net": "net:net",
     "tls": "tls:tls",
+    "disk": "disk:disk",
+    "repair": "disk:repair",
     "heal": "heal:heal",
     "reset": "reset:reset",
     "logs": "logs:logs",

@@ -49,6 +49,8 @@ class Api:
             _post("/tls/renew", "Have leaves begin anew", self.renew, wire.RenewRequest),
             _post("/tls/inject", "Give leaves a defect", self.spoil, wire.DefectRequest),
             _post("/tls/heal", "Have leaves as they were", self.heal_leaves, wire.HealLeavesRequest),
+            _post("/disk/corrupt", "Damage the data of a member", self.damage, wire.DamageRequest),
+            _post("/repair", "Make a member anew whose data is lost or damaged", self.repair, wire.RepairRequest),
             _post("/heal", "Undo all that was done on purpose", self.heal_all, wire.HealAllRequest, answer=Healed),
             _post("/reset", "Make the lab pristine", self.reset, wire.ResetRequest, answer=ResetOutcome),
             _post("/shutdown", "Stop the lab and end", self.shutdown, wire.ShutdownRequest, HTTPStatus.ACCEPTED),
@@ -144,6 +146,18 @@ class Api:
     async def heal_leaves(self, request: wire.HealLeavesRequest) -> wire.Acknowledgement:
         """Have leaves as they were."""
         await self._cluster.heal_leaves(request.leaves and self._known_leaves(request.leaves))
+        return wire.Acknowledgement()
+
+    async def damage(self, request: wire.DamageRequest) -> wire.Acknowledgement:
+        """Damage."""
+        (node,) = self._known([request.node])
+        await self._cluster.damage(node, request.part)
+        return wire.Acknowledgement()
+
+    async def repair(self, request: wire.RepairRequest) -> wire.Acknowledgement:
+        """Repair."""
+        (node,) = self._known([request.node])
+        await self._cluster.repair(node)
         return wire.Acknowledgement()
 
     async def heal_all(self, _: wire.HealAllRequest) -> Healed:

@@ -14,6 +14,7 @@ import msgspec
 from etcdlab.control import wire
 from etcdlab.errors import ControlError, EtcdlabError, NotRunningError, TimedOutError, TopologyError, by_code
 from etcdlab.model.certificate import Defect
+from etcdlab.model.disk import Part
 from etcdlab.model.event import Event
 from etcdlab.model.healed import Healed
 from etcdlab.model.link import AnyFault, FaultKind, Link
@@ -101,6 +102,14 @@ class Client:
                 links=None if links is None else tuple(links), kinds=None if kinds is None else tuple(kinds)
             ),
         )
+
+    def damage(self, node: str, part: Part) -> None:
+        """Damage the data of a member that is down. Raises LabStateError."""
+        self._post("/v1/disk/corrupt", wire.DamageRequest(node=node, part=part))
+
+    def repair(self, node: str) -> None:
+        """Make a member anew whose data is lost or damaged; returns when it runs. Raises LabStateError."""
+        self._post("/v1/repair", wire.RepairRequest(node=node))
 
     def heal_all(self) -> Healed:
         """Undo all that was done on purpose: faults of links, defects of leaves, members stopped, failed or paused."""

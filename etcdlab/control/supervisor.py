@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Collection, Sequence
 from typing import Protocol
 
 from etcdlab.model.certificate import Defect
+from etcdlab.model.disk import Part
 from etcdlab.model.event import Event
 from etcdlab.model.healed import Healed
 from etcdlab.model.link import AnyFault, Link, LinkFault
@@ -56,6 +57,12 @@ class Supervisor(Protocol):
 
     async def heal(self, links: Collection[Link] | None, kinds: Collection[str] | None) -> None:
         """Take faults away: those of these links and kinds, None for all."""
+
+    async def damage(self, name: str, part: Part) -> None:
+        """Damage the data of a member that is down. Raises LabStateError."""
+
+    async def repair(self, name: str) -> None:
+        """Make a member anew whose data is lost or damaged. Raises LabStateError."""
 
     async def heal_all(self) -> Healed:
         """Undo all that was done on purpose: to links, certificates and members."""

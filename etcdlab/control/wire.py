@@ -5,6 +5,7 @@ from typing import Annotated
 import msgspec
 
 from etcdlab.model.certificate import Defect
+from etcdlab.model.disk import Part
 from etcdlab.model.link import AnyFault, FaultKind, Link, LinkFault
 
 WIRE_VERSION = 1
@@ -105,6 +106,19 @@ class HealLeavesRequest(Request, frozen=True):
     """Body of `tls/heal`; may be left out, and then everything is healed."""
 
     leaves: Leaves | None = None
+
+
+class DamageRequest(Request, frozen=True):
+    """Body of `disk/corrupt`."""
+
+    node: Annotated[str, msgspec.Meta(description="A member that is down.")]
+    part: Part = Part.WAL
+
+
+class RepairRequest(Request, frozen=True):
+    """Body of `repair`."""
+
+    node: Annotated[str, msgspec.Meta(description="A member that does not serve.")]
 
 
 class HealAllRequest(Request, frozen=True):

@@ -49,7 +49,7 @@ def _rule(reason: ExitReason, pattern: str, remedy: str) -> _Rule:
 
 _AGAIN: Final = "then `etcdlab start {node}`"
 _BY_ITSELF: Final = "a member of a lab that is up is then started again by itself"
-_AFRESH: Final = "`etcdlab down --purge` and `etcdlab up` make the lab afresh"
+_ANEW: Final = "`etcdlab repair {node}` makes the member anew from what the others have, `etcdlab reset` the whole lab"
 
 # In order: the first that matches wins. The words are those of etcd 3.4 to 3.7 and of the Go library below it.
 _RULES: Final = (
@@ -71,19 +71,19 @@ _RULES: Final = (
     _rule(
         ExitReason.REMOVED,
         r"permanently removed from the cluster|data-dir used by this member must be removed",
-        f"A removed member cannot return with its old data: {_AFRESH}.",
+        f"A removed member cannot return with its old data: {_ANEW}.",
     ),
     _rule(
         ExitReason.DATA_LOST,
         r"has already been bootstrapped|tocommit\(\d+\) is out of range|/member/\S*: no such file or directory",
         "The cluster knows this member, but its data directory lacks what it once acknowledged. "
-        f"Put the directory back, {_AGAIN}; or {_AFRESH}.",
+        f"Put the directory back, {_AGAIN}; or {_ANEW}.",
     ),
     _rule(
         ExitReason.DATA_FOREIGN,
         r"cluster ID mismatch|member count is unequal|unmatched member while checking peerURLs",
         "Its data directory and its peers are of different clusters. "
-        f"Put the right directory back, {_AGAIN}; or {_AFRESH}.",
+        f"Put the right directory back, {_AGAIN}; or {_ANEW}.",
     ),
     _rule(
         ExitReason.DATA_UNUSABLE,
@@ -95,7 +95,7 @@ _RULES: Final = (
         ExitReason.DATA_CORRUPT,
         r"crc mismatch|failed to (open database|open WAL|read WAL|recover v3 backend|find database snapshot)"
         r"|^(proto|wal|walpb|snap): |invalid freelist|checkInitialHashKV failed|data inconsistency",
-        f"Put a good copy of the data directory back, {_AGAIN}; or {_AFRESH}.",
+        f"Put a good copy of the data directory back, {_AGAIN}; or {_ANEW}.",
     ),
     _rule(
         ExitReason.CERTIFICATE,
@@ -213,7 +213,7 @@ def place_unusable(place: str, error: OSError, *, node: str = "NODE") -> Explana
     if error.errno == errno.ENOSPC:
         return _disk_full(f"cannot run in {place}: {error.strerror}")
     is_gone = isinstance(error, FileNotFoundError)
-    remedy = f"Put the directory back, {_AGAIN}; or {_AFRESH}." if is_gone else f"Make it writable, {_AGAIN}."
+    remedy = f"Put the directory back, {_AGAIN}; or {_ANEW}." if is_gone else f"Make it writable, {_AGAIN}."
     return Explanation(
         reason=ExitReason.DATA_LOST if is_gone else ExitReason.DATA_UNUSABLE,
         detail=f"cannot run in {place}: {error.strerror or error}",

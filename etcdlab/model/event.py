@@ -30,6 +30,8 @@ class EventKind(enum.Enum):
     FAULT_HEALED = "fault-healed"
     NETWORK_LOST = "network-lost"
     CERTIFICATE_RENEWED = "certificate-renewed"
+    DATA_DAMAGED = "data-damaged"
+    REPAIRED = "repaired"
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -71,6 +73,8 @@ _WORDS: Final = {
     EventKind.JOURNAL_ROTATED: "the journal goes on in another file",
     EventKind.FAULT_INJECTED: "{text}",
     EventKind.FAULT_HEALED: "{text}",
+    EventKind.DATA_DAMAGED: "its {part}, as asked",
+    EventKind.REPAIRED: "a member anew, with id {member_id}",
     EventKind.CERTIFICATE_RENEWED: "{leaf}",
     EventKind.NETWORK_LOST: "the fault network's process ended and is started again",
 }

@@ -14,9 +14,11 @@ import trio
 
 from etcdlab import descriptors
 from etcdlab.errors import BootError, CertificateError, LabStateError, QuorumError, TimedOutError
-from etcdlab.etcd import log, logfile
+from etcdlab.etcd import identity, log, logfile
 from etcdlab.etcd.api import GatewayError
+from etcdlab.etcd.damage import damage
 from etcdlab.model.certificate import Defect
+from etcdlab.model.disk import Part
 from etcdlab.model.event import Event, EventKind
 from etcdlab.model.healed import Healed
 from etcdlab.model.lifecycle import NodeState
@@ -31,10 +33,10 @@ from etcdlab.model.status import LabPhase, LabStatus
 from etcdlab.prepare import space
 from etcdlab.prepare.labdir import LabDirectory
 from etcdlab.prepare.process import ProcessRecord
-from etcdlab.runtime import boot, leadership, reset
+from etcdlab.runtime import boot, leadership, repair, reset
 from etcdlab.runtime.broadcast import Broadcast
 from etcdlab.runtime.certificates import Certificates
-from etcdlab.runtime.health import add_learner
+from etcdlab.runtime.health import add_member
 from etcdlab.runtime.holds import Holds
 from etcdlab.runtime.http import Unreachable, client_context
 from etcdlab.runtime.journal import Journal
@@ -166,7 +168,7 @@ class Cluster:
             client = self.nodes[self._plan.voters[0].name].client
             known = [member.plan.member_id for member in self.nodes.values() if member.plan.member_id is not None]
             try:
-                member_id = await add_learner(client, node.plan.peer_url, known=known)
+                member_id = await add_member(client, node.plan.peer_url, learner=True, known=known)
             except (Unreachable, GatewayError) as error:
                 raise BootError(
                     f"learner {node.name} could not be added: {error}",
@@ -335,6 +337,64 @@ class Cluster:
         await self._require_network(links or ()).heal(links, kinds)
         self._watch.wake()
 
+    async def repair(self, name: str) -> None:
+        """Make a member anew whose data is lost or damaged: remove it from the cluster, add it, start it empty.
+
+        Raises LabStateError for one that serves, or where the others are no quorum, TimedOutError after the boot's
+        bound.
+        """
+        self._require_no_end()
+        self._require_no_reset()
+        node, boot_s = self.nodes[name], self._plan.timeouts.boot_s
+        helper = self._require_helper(name, await self.status())
+        self._holds.drop([name])
+        await self._stop([node], grace_s=None)
+        try:
+            with trio.fail_after(boot_s):
+                async with helper.another_connection() as connection:
+                    joining = await repair.replace_member(node.plan, connection)
+                await trio.to_thread.run_sync(reset.wipe, [node.plan])
+                usual = node.plan
+                self._learn_member_id(node, joining.member_id)
+                node.replace_plan(joining)
+                node.start()
+                try:
+                    await boot.wait_running([node])
+                finally:
+                    node.replace_plan(msgspec.structs.replace(usual, member_id=joining.member_id))
+        except trio.TooSlowError as error:
+            raise boot.boot_timeout(self.nodes, boot_s) from error
+        self._journal.emit(EventKind.REPAIRED, name, member_id=joining.member_id)
+        self._watch.wake()
+
+    async def damage(self, name: str, part: Part) -> None:
+        """Damage the data of a member that is down. Raises LabStateError."""
+        self._require_no_reset()
+        node = self.nodes[name]
+        if node.state.alive:
+            raise LabStateError(
+                f"{name} is {node.state.value}, and damage is for one that is not",
+                hint=f"`etcdlab stop {name}` stops it.",
+            )
+        try:
+            path = await trio.to_thread.run_sync(damage, Path(node.plan.data_dir), part)
+        except OSError as error:
+            raise LabStateError(f"the data of {name} cannot be damaged: {error}") from error
+        self._journal.emit(EventKind.DATA_DAMAGED, name, part=part.value, path=str(path))
+
+    def _require_helper(self, name: str, status: LabStatus) -> Node:
+        """A member that serves and can have `name` removed and added."""
+        serving = [node.name for node in status.nodes if node.healthy and not node.paused and not node.is_learner]
+        if name in serving:
+            raise LabStateError(f"{name} serves: there is nothing to repair", hint=f"`etcdlab stop {name}` stops it.")
+        others = [other for other in serving if other != name]
+        if len(others) < (wanted := quorum(len(self._plan.voters))):
+            raise LabStateError(
+                f"{name} cannot be repaired: {len(others)} other voting members serve, and it takes {wanted}",
+                hint="`etcdlab status` shows them; `etcdlab reset` begins anew with empty data.",
+            )
+        return self.nodes[others[0]]
+
     async def heal_all(self) -> Healed:
         """Undo all that was done on purpose: faults of links, defects, members that are stopped, failed or paused.
 
@@ -427,8 +487,9 @@ class Cluster:
         await trio.to_thread.run_sync(reset.wipe, self._plan.nodes)
         self._watch.end()  # again: it may have read last words of members of before
         for node in self.nodes.values():
-            if node.plan.learner:
-                self._learn_member_id(node, None)
+            first_id = None if node.plan.learner else identity.member_id(node.plan.peer_url, self._plan.token)
+            if node.plan.member_id != first_id:  # a learner's, or that of a member that was repaired
+                self._learn_member_id(node, first_id)
 
     def events(self, *, since: int, follow: bool) -> AsyncGenerator[Event, None]:
         """The journal after `since`, then (`follow`) what comes."""

@@ -88,8 +88,8 @@ async def measure(metrics: Endpoint, client: Endpoint, *, probe_s: float) -> Mea
     return Measurement(healthy=healthy, status=status, problem=problem)
 
 
-async def add_learner(client: Endpoint, peer_url: str, *, known: Sequence[str]) -> str:
-    """Add a learner and return its id; one that an earlier daemon added (not among `known`) is found, not doubled.
+async def add_member(client: Endpoint, peer_url: str, *, learner: bool, known: Sequence[str]) -> str:
+    """Add a member and return its id; one that an earlier daemon added (not among `known`) is found, not doubled.
 
     Retries while etcd says "not now": a new cluster refuses member changes until all voters have been connected
     for 5 s (etcd 3.5 server.go, HealthInterval). The bound is the caller's. Raises Unreachable or GatewayError.
@@ -99,7 +99,7 @@ async def add_learner(client: Endpoint, peer_url: str, *, known: Sequence[str]) 
         if peer_url in member.peer_urls and api.hexadecimal(member.id) not in known:
             return api.hexadecimal(member.id)
     while True:
-        answer = await client.post(api.MEMBER_ADD, api.member_add_body(peer_url, learner=True))
+        answer = await client.post(api.MEMBER_ADD, api.member_add_body(peer_url, learner=learner))
         try:
             return api.hexadecimal(api.decode(*answer, api.MemberAdded).member.id)
         except api.GatewayError as error:

@@ -20,6 +20,7 @@ from etcdlab.control.server import serve
 from etcdlab.control.wire import ErrorAnswer, ErrorBody
 from etcdlab.errors import EtcdlabError
 from etcdlab.model.certificate import Defect
+from etcdlab.model.disk import Part
 from etcdlab.model.event import Event, EventKind
 from etcdlab.model.healed import Healed
 from etcdlab.model.lifecycle import NodeState
@@ -158,6 +159,12 @@ class FakeSupervisor:
 
     async def heal(self, links: Collection[Link] | None, kinds: Collection[str] | None) -> None:
         await self._verb("heal", links, kinds)
+
+    async def damage(self, name: str, part: Part) -> None:
+        await self._verb("damage", name, part)
+
+    async def repair(self, name: str) -> None:
+        await self._verb("repair", name)
 
     async def heal_all(self) -> Healed:
         await self._verb("heal_all")

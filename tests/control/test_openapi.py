@@ -21,6 +21,8 @@ BODIES = {
     wire.KillRequest: NODES,
     wire.DefectRequest: b'{"leaves":["server-n1"],"defect":"expired"}',
     wire.RenewRequest: b'{"leaves":["server-n1"]}',
+    wire.DamageRequest: b'{"node":"n1"}',
+    wire.RepairRequest: b'{"node":"n1"}',
     wire.LeaderRequest: b'{"node":"n1"}',
     wire.InjectRequest: b'{"links":[{"source":"n1","target":"clients"}],"fault":{"type":"delay","delay_s":0.03}}',
 }

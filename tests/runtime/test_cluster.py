@@ -94,6 +94,8 @@ class Lab:
         monkeypatch.setattr(measure, "measure", self.measure)
         monkeypatch.setattr(boot, "connect", self.connect)
         monkeypatch.setattr(trio.to_thread, "run_sync", inline)
+        first_ids = {node.peer_url: node.member_id for node in self.plan.nodes}  # simple ones, and not etcd's
+        monkeypatch.setattr("etcdlab.etcd.identity.member_id", lambda peer_url, _: first_ids[peer_url])
 
     def kinds(self) -> list[tuple[EventKind, str | None]]:
         return [(event.kind, event.node) for event in read(self.directory.events)]
@@ -148,7 +150,7 @@ class TestBoot:
         async def refuse(*args, **kwargs):
             raise error
 
-        monkeypatch.setattr("etcdlab.runtime.cluster.add_learner", refuse)
+        monkeypatch.setattr("etcdlab.runtime.cluster.add_member", refuse)
         node = lab.nodes["n3"]
         node.replace_plan(msgspec.structs.replace(node.plan, member_id=None, learner=True))
         with pytest.raises(BootError, match="n3"):
@@ -377,16 +379,16 @@ class TestReset:
 
     async def test_a_learner_is_learned_anew(self, ready, cannot_undo, monkeypatch, autojump_clock):
         node = ready.nodes["n3"]
-        learner = msgspec.structs.replace(node.plan, learner=True)
+        member = msgspec.structs.replace(node.plan, learner=True)
         ready.cluster._learn_member_id(node, None)
-        node.replace_plan(learner)
+        node.replace_plan(member)
 
-        async def add(client, peer_url, *, known) -> str:
+        async def add(client, peer_url, *, learner, known) -> str:
             await trio.lowlevel.checkpoint()
-            assert learner.member_id not in known
+            assert member.member_id not in known
             return "0000000000000003"
 
-        monkeypatch.setattr("etcdlab.runtime.cluster.add_learner", add)
+        monkeypatch.setattr("etcdlab.runtime.cluster.add_member", add)
         await ready.cluster.reset()
         assert ready.directory.load_plan().nodes[2].member_id == "0000000000000003"
 

@@ -9,7 +9,7 @@ from etcdlab.etcd import api
 from etcdlab.runtime.health import (
     UNTOLD_POLL_S,
     Measurement,
-    add_learner,
+    add_member,
     is_healthy,
     leader_of,
     measure,
@@ -136,23 +136,23 @@ class TestLearner:
 
     async def test_is_added(self):
         endpoint = ScriptedEndpoint(self.NONE, self.ADDED)
-        assert await add_learner(endpoint, self.URL, known=["0" * 15 + "1"]) == "00000000000000ff"
+        assert await add_member(endpoint, self.URL, learner=True, known=["0" * 15 + "1"]) == "00000000000000ff"
         assert json.loads(endpoint.asked[1][1]) == {"peerURLs": [self.URL], "isLearner": True}
 
     async def test_is_added_when_etcd_is_ready_for_it(self, autojump_clock):
         endpoint = ScriptedEndpoint(self.NONE, *[self.NOT_NOW] * 20, self.ADDED)
-        assert await add_learner(endpoint, self.URL, known=[]) == "00000000000000ff"
+        assert await add_member(endpoint, self.URL, learner=True, known=[]) == "00000000000000ff"
 
     async def test_that_an_earlier_daemon_added_is_found(self):
         there = answer({"members": [{"ID": "7", "peerURLs": [self.URL], "isLearner": True}]})
         endpoint = ScriptedEndpoint(there)
-        assert await add_learner(endpoint, self.URL, known=[]) == "0000000000000007"
+        assert await add_member(endpoint, self.URL, learner=True, known=[]) == "0000000000000007"
         assert len(endpoint.asked) == 1
 
     async def test_refused_for_good_is_an_error(self):
         refusal = answer({"code": 9, "message": "etcdserver: too many learner members in cluster"}, 400)
         with pytest.raises(api.GatewayError, match="too many learner"):
-            await add_learner(ScriptedEndpoint(self.NONE, refusal), self.URL, known=[])
+            await add_member(ScriptedEndpoint(self.NONE, refusal), self.URL, learner=True, known=[])
 
 
 async def test_the_leader_is_that_of_the_newest_term():

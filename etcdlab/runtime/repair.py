@@ -1,0 +1,47 @@
+"""A member whose data is lost or damaged, made a member anew: removed from the cluster, added, and started empty.
+
+The dead member goes first: etcd adds none to a cluster of which a member does not answer (until 3.5.30; 3.5 server.go,
+`isConnectedFullySince`), and with one member less it does. Started with its old id and no data it would be refused, or
+would have forgotten what it acknowledged.
+"""
+
+from typing import Final
+
+import msgspec
+
+from etcdlab.errors import LabStateError
+from etcdlab.etcd import api
+from etcdlab.model.plan import NodePlan
+from etcdlab.runtime.health import add_member
+from etcdlab.runtime.http import Endpoint, Unreachable
+
+_CLUSTER: Final = "--initial-cluster="
+_STATE: Final = "--initial-cluster-state="
+
+
+async def replace_member(node: NodePlan, helper: Endpoint) -> NodePlan:
+    """Have the cluster forget a member and know it anew: the plan to start it by, once, on an empty data directory.
+
+    Asks `helper`, a member that serves, until the cluster takes it; the bound is the caller's. Raises LabStateError.
+    """
+    try:
+        call = api.LIST_MEMBERS
+        listed = api.decode(*await helper.post(call.target, msgspec.json.encode(call.body)), api.MemberList)
+        for member in listed.members:
+            if node.peer_url in member.peer_urls:
+                call = api.remove_member(member)
+                api.decode(*await helper.post(call.target, msgspec.json.encode(call.body)), api.Answered)
+        member_id = await add_member(helper, node.peer_url, learner=node.learner, known=())
+    except (Unreachable, api.GatewayError) as error:
+        raise LabStateError(
+            f"{node.name} could not be removed and added: {error}",
+            hint="With auth on, etcd wants a user for this: `etcdlab ctl -- member remove` and `member add`.",
+        ) from error
+    others = [member for member in listed.members if node.peer_url not in member.peer_urls]
+    cluster = [f"{member.name}={url}" for member in others for url in member.peer_urls]
+    changed = {_CLUSTER: ",".join([*cluster, f"{node.name}={node.peer_url}"]), _STATE: "existing"}
+    argv = tuple(
+        next((flag + value for flag, value in changed.items() if argument.startswith(flag)), argument)
+        for argument in node.argv
+    )
+    return msgspec.structs.replace(node, member_id=member_id, argv=argv)
