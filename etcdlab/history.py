@@ -16,15 +16,17 @@ from etcdlab.model.event import Event, parse
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A moment in the life of a lab: where its journal and its members' logs ended."""
+    """A moment in the life of a lab: where its journal and its members' logs ended, by the monotonic clock `at_s`."""
 
     journal: int
     logs: Mapping[str, int]
+    at_s: float
 
 
 def mark(journal: Path, logs: Mapping[str, Path]) -> Mark:
     """This moment."""
-    return Mark(journal=logfile.end(journal), logs={name: logfile.end(path) for name, path in logs.items()})
+    ends = {name: logfile.end(path) for name, path in logs.items()}
+    return Mark(journal=logfile.end(journal), logs=ends, at_s=time.monotonic())
 
 
 def events(journal: Path, since: Mark | None) -> list[Event]:

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -31,6 +32,7 @@ from etcdlab.model.plan import IdentityPlan, Plan
 from etcdlab.model.reset import ResetOutcome
 from etcdlab.model.selection import Word, require_leader
 from etcdlab.model.status import ClusterVerdict, LabStatus, NodeStatus
+from etcdlab.model.timeline import Timeline, timeline
 from etcdlab.prepare import labdir
 from etcdlab.prepare.labdir import LabDirectory
 
@@ -258,6 +260,17 @@ class Lab(Links):
     def events(self, *, since: Mark | None = None) -> list[Event]:
         """The journal: what happened, all of it or after `since`."""
         return history.events(self.directory.events, since)
+
+    def timeline(self, *, since: "Mark | datetime | None" = None) -> Timeline:
+        """What happened against time, from the journal: all of it, or after a mark or (aware) time."""
+        now_s, now = time.monotonic(), datetime.now(UTC)
+        if isinstance(since, datetime):
+            since_s: float | None = now_s - (now - since).total_seconds()
+        else:
+            since_s = None if since is None else since.at_s
+        members = [node.name for node in self.plan.nodes]
+        told = history.events(self.directory.events, None)
+        return timeline(told, members=members, now_s=now_s, now=now, since_s=since_s)
 
     def log_records(self, *, since: Mark | None = None) -> list[tuple[str, Record]]:
         """What the members logged, by time, as (member, record): the newest part of each log, or after `since`."""

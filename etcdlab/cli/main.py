@@ -29,6 +29,7 @@ VERBS: Final[Mapping[str, str]] = {
     "reset": "reset:reset",
     "logs": "logs:logs",
     "events": "events:events",
+    "timeline": "timeline:timeline",
     "ctl": "ctl:ctl",
     "exec": "exec:exec_",
     "env": "env:env",

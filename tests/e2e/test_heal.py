@@ -32,6 +32,20 @@ def test_everything_is_undone_and_then_there_is_nothing(home: Path) -> None:
         assert {type(one.fault) for one in lab.heal_all().faults} != {Cut}
 
 
+def test_a_timeline_for_assertions(home: Path) -> None:
+    with Lab.up(nodes=3, profile="fast", name="timed") as lab:
+        mark = lab.mark()
+        assert lab.timeline(since=mark).leader_changes == 0
+        first = lab.leader().name
+        other = next(member.name for member in lab.members if member.name != first)
+        lab.move_leader(other)
+        lab.wait_for_event("leader-changed", since=mark)
+        shown = lab.timeline(since=mark)
+        assert shown.leader_changes == 1
+        assert [leader.text for leader in shown.leaders] == [first, other]
+        assert {spans[-1].text for spans in shown.members.values()} == {"ready"}
+
+
 def test_a_signal_that_was_asked_for_is_told(home: Path) -> None:
     with Lab.up(nodes=1, profile="fast", name="killed") as lab:
         lab.member("n1").kill(force=True)
