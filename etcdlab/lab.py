@@ -39,6 +39,7 @@ from etcdlab.prepare.labdir import LabDirectory
 if TYPE_CHECKING:  # what only `up` and `topology` need is imported there: who attaches does not pay for it
     from etcdlab.launch import Daemon
     from etcdlab.model.topology import Profile, Topology
+    from etcdlab.probe import Probe
 
 STATUS_TIMEOUT_S: Final = 10.0
 ACTION_TIMEOUT_S: Final = 120.0
@@ -271,6 +272,12 @@ class Lab(Links):
         members = [node.name for node in self.plan.nodes]
         told = history.events(self.directory.events, None)
         return timeline(told, members=members, now_s=now_s, now=now, since_s=since_s)
+
+    def probe(self) -> "Probe":
+        """Something that writes inside a `with` block, and tells how long that was not possible."""
+        from etcdlab.probe import Probe
+
+        return Probe(self.plan)
 
     def log_records(self, *, since: Mark | None = None) -> list[tuple[str, Record]]:
         """What the members logged, by time, as (member, record): the newest part of each log, or after `since`."""

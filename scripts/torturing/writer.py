@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Final, Self
 
+from etcdlab.gateway import Unanswered
 from etcdlab.model.plan import Plan
-from torturing.gateway import Unanswered, gateways
+from torturing.gateway import gateways, read
 from torturing.tally import Tally
 
 PREFIX: Final = "torture/"
@@ -101,7 +102,7 @@ class Writer:
         for gateway in gateways(self._plan, timeout_s=READ_S):
             with contextlib.closing(gateway):
                 try:
-                    return ledger.missing(gateway.read(since or PREFIX, END), since=since)
+                    return ledger.missing(read(gateway, since or PREFIX, END), since=since)
                 except Unanswered as error:
                     problems.append(str(error))
         return [f"nobody answered a linearizable read: {'; '.join(problems)}"]
