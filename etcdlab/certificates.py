@@ -1,6 +1,8 @@
 """What can be done to a lab's certificates, for Lab: each at once, and undone at the end of a `with` block."""
 
 import datetime
+import time
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, TypeVar
@@ -16,7 +18,19 @@ if TYPE_CHECKING:
     from etcdlab.lab import Lab
     from etcdlab.pki.inspect import Description
 
+AUTHORITY_TIMEOUT_S: Final = 1800.0
+"""Each member is restarted twice, one after the other, each with a boot's bound."""
 Kind = TypeVar("Kind", Defect, Role)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollover:
+    """What a CA's roll-over cost: its time, the writes meanwhile, those that failed, and the longest time without."""
+
+    took_s: float
+    writes: int
+    failures: int
+    unavailable_s: float
 
 
 class Spoiled:
@@ -98,6 +112,20 @@ class Certificates:
         )
         self._lab.client().renew(tuple(stems))
         return tuple(stems)
+
+    def rotate_authority(self, *, force: bool = False) -> "Rollover":
+        """Have another CA in place of the lab's, in two phases of rolling restarts, while a probe writes.
+
+        Raises LabStateError for a CA that was there before the lab, QuorumError unless `force` where one member less is
+        no quorum.
+        """
+        with self._lab.probe() as probe:
+            began_s = time.monotonic()
+            self._lab.client(timeout_s=AUTHORITY_TIMEOUT_S).rotate_authority(force=force)
+            took_s = time.monotonic() - began_s
+        return Rollover(
+            took_s=took_s, writes=probe.writes, failures=probe.failures(), unavailable_s=probe.unavailable()
+        )
 
     def heal(self, owner: str | None = None, *, role: Role | str | None = None) -> tuple[LeafDefect, ...]:
         """Have all, or those of one, as they were; returns what they had. Raises UsageError."""

@@ -25,8 +25,8 @@ class Probe:
     """
 
     def __init__(self, plan: Plan) -> None:
-        context = client_context(plan)
-        self._gateways = [Gateway(url, context, timeout_s=ANSWER_S) for url in plan.endpoints]
+        self._plan = plan
+        self._gateways = self._connected()
         self._acknowledged: list[float] = []
         self._failures: list[float] = []
         self._began_s = 0.0
@@ -63,6 +63,10 @@ class Probe:
         moments.append(self._ended_s or time.monotonic())
         return max(later - sooner for sooner, later in pairwise(moments))
 
+    def _connected(self) -> list[Gateway]:
+        context = client_context(self._plan)
+        return [Gateway(url, context, timeout_s=ANSWER_S) for url in self._plan.endpoints]
+
     def _run(self) -> None:
         turn = 0
         while not self._ended.wait(EVERY_S):
@@ -71,5 +75,8 @@ class Probe:
             except Unanswered:
                 self._failures.append(time.monotonic())
                 turn += 1
+                # With the files as they are now: certificates may have been renewed since.
+                with contextlib.suppress(OSError):
+                    self._gateways = self._connected()
             else:
                 self._acknowledged.append(time.monotonic())

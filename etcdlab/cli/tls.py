@@ -1,10 +1,12 @@
 """`etcdlab tls`: the certificates of a running lab, and what can be wrong with them."""
 
+import dataclasses
 import datetime
 from typing import Any
 
 import click
 
+from etcdlab.cli import render
 from etcdlab.cli.completion import complete_node
 from etcdlab.cli.result import Cell, Result, Table
 from etcdlab.cli.supervised import attach
@@ -116,6 +118,25 @@ def predict(at: datetime.datetime | None, lab: str | None) -> Result:
     return Result(view=(table, line), data=data, exit_status=status)
 
 
+@verb("rotate-ca", example="etcdlab tls rotate-ca")
+@click.option("--force", is_flag=True, help="Even if the cluster loses its quorum.")
+@lab_option
+def rotate_ca(force: bool, lab: str | None) -> Result:
+    """Have another CA in place of the lab's: all members trust both, show leaves of the new one, then trust it alone.
+
+    Each member is restarted twice, one after the other, while a client writes; what it met is reported. Clients must
+    read their files anew.
+    """
+    attached = attach(lab)
+    render.message("each member is restarted twice ...")
+    cost = attached.certificates.rotate_authority(force=force)
+    text = (
+        f"the lab has another CA, after {cost.took_s:.1f} s; {cost.writes} writes meanwhile, {cost.failures} failed, "
+        f"longest time without one {cost.unavailable_s:.3f} s"
+    )
+    return Result(view=(text,), data=dataclasses.asdict(cost))
+
+
 @verb("heal", example="etcdlab tls heal n1")
 @click.argument("owner", required=False, metavar="[NODE|CLIENT]", shell_complete=complete_node)
 @role_option
@@ -133,6 +154,6 @@ def _require_owner(owner: str | None, role: str | None) -> None:
         raise click.UsageError("--role is of a member: name it")
 
 
-for command in (show, predict, fault, rotate, heal):
+for command in (show, predict, fault, rotate, rotate_ca, heal):
     assert isinstance(command, Verb)
     tls.add_command(command)

@@ -47,6 +47,7 @@ class Api:
             _post("/network/inject", "Put a fault on links", self.inject, wire.InjectRequest),
             _post("/network/heal", "Take faults off links", self.heal, wire.HealRequest),
             _post("/tls/renew", "Have leaves begin anew", self.renew, wire.RenewRequest),
+            _post("/tls/authority", "Have another CA", self.rotate_authority, wire.AuthorityRequest),
             _post("/tls/inject", "Give leaves a defect", self.spoil, wire.DefectRequest),
             _post("/tls/heal", "Have leaves as they were", self.heal_leaves, wire.HealLeavesRequest),
             _post("/disk/corrupt", "Damage the data of a member", self.damage, wire.DamageRequest),
@@ -136,6 +137,11 @@ class Api:
     async def renew(self, request: wire.RenewRequest) -> wire.Acknowledgement:
         """Have leaves begin anew."""
         await self._cluster.renew(self._known_leaves(request.leaves))
+        return wire.Acknowledgement()
+
+    async def rotate_authority(self, request: wire.AuthorityRequest) -> wire.Acknowledgement:
+        """Have another CA."""
+        await self._cluster.rotate_authority(force=request.force)
         return wire.Acknowledgement()
 
     async def spoil(self, request: wire.DefectRequest) -> wire.Acknowledgement:

@@ -121,6 +121,10 @@ class Client:
         """Replace leaves (by file stem) by ones that are valid from now on, on the same keys. Raises LabStateError."""
         self._post("/v1/tls/renew", wire.RenewRequest(leaves=tuple(stems)))
 
+    def rotate_authority(self, *, force: bool = False) -> None:
+        """Have another CA in place of the lab's; returns when that is over. Raises QuorumError, LabStateError."""
+        self._post("/v1/tls/authority", wire.AuthorityRequest(force=force))
+
     def spoil(self, stems: Sequence[str], defect: Defect, *, for_s: float | None = None) -> None:
         """Give leaves (by file stem) a defect, for so many seconds or until they are healed. Raises LabStateError."""
         self._post("/v1/tls/inject", wire.DefectRequest(leaves=tuple(stems), defect=defect, for_s=for_s))

@@ -70,6 +70,9 @@ class Supervisor(Protocol):
     async def renew(self, stems: Collection[str]) -> None:
         """Replace leaves by ones that are valid from now on. Raises LabStateError."""
 
+    async def rotate_authority(self, *, force: bool) -> None:
+        """Have another CA in place of the lab's. Raises QuorumError unless `force`, LabStateError."""
+
     async def spoil(self, stems: Collection[str], defect: Defect, *, for_s: float | None) -> None:
         """Give leaves a defect, for so many seconds or until they are healed. Raises LabStateError."""
 

@@ -102,6 +102,12 @@ class RenewRequest(Request, frozen=True):
     leaves: Leaves
 
 
+class AuthorityRequest(Request, frozen=True):
+    """Body of `tls/authority`; may be left out."""
+
+    force: Force = False
+
+
 class HealLeavesRequest(Request, frozen=True):
     """Body of `tls/heal`; may be left out, and then everything is healed."""
 

@@ -30,6 +30,7 @@ class EventKind(enum.Enum):
     FAULT_HEALED = "fault-healed"
     NETWORK_LOST = "network-lost"
     CERTIFICATE_RENEWED = "certificate-renewed"
+    AUTHORITY_ROTATED = "authority-rotated"
     DATA_DAMAGED = "data-damaged"
     REPAIRED = "repaired"
 

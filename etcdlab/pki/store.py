@@ -109,6 +109,27 @@ def own_authority(plan: PkiPlan) -> Authority:
     return Authority.load(certificate_file(directory, AUTHORITY), private_key)
 
 
+def add_authority(plan: PkiPlan) -> None:
+    """Make another CA for a lab, which issues from now on; those it had are trusted beside it.
+
+    Raises LabStateError where the lab has not made its CA, CertificateError if a file cannot be read or written.
+    """
+    own_authority(plan)
+    directory = Path(plan.directory)
+    made = make_authority(plan.authority, *make_keys([plan.authority.key]), at=datetime.datetime.now(datetime.UTC))
+    trusted = certificate_file(directory, AUTHORITY)
+    with uninterrupted():
+        # Trusted before anything is issued with its key.
+        _write(trusted, made.certificate_pem + given.read(trusted), mode=_PUBLIC, replace=True)
+        _write(key_file(directory, AUTHORITY), made.key_pem, mode=_SECRET, replace=True)
+        _write(request_file(directory, AUTHORITY), made.request_pem, mode=_PUBLIC, replace=True)
+
+
+def drop_authorities(plan: PkiPlan) -> None:
+    """Trust the CA alone that issues. Raises as `add_authority`."""
+    replace_certificate(Path(plan.directory), AUTHORITY, own_authority(plan).certificate)
+
+
 def renew(plan: PkiPlan, stem: str) -> None:
     """Replace a leaf by one that is as the plan has it, on the same key, and valid from now on.
 

@@ -68,6 +68,18 @@ class Certificates:
                 await trio.to_thread.run_sync(_renew, plan, stem)
                 self._journal.emit(EventKind.CERTIFICATE_RENEWED, leaf=stem)
 
+    async def add_authority(self) -> None:
+        """Have another CA, which issues from now on. Raises LabStateError."""
+        plan = self._require_tls()
+        async with self._changing:
+            await trio.to_thread.run_sync(_add_authority, plan)
+
+    async def drop_authorities(self) -> None:
+        """Trust that one alone. Raises LabStateError."""
+        plan = self._require_tls()
+        async with self._changing:
+            await trio.to_thread.run_sync(_drop_authorities, plan)
+
     async def heal(self, stems: Collection[str] | None = None) -> None:
         """Have leaves as they were, all or these. Raises CertificateError."""
         async with self._changing:
@@ -111,6 +123,18 @@ def _renew(plan: PkiPlan, stem: str) -> None:
     from etcdlab.pki import store
 
     store.renew(plan, stem)
+
+
+def _add_authority(plan: PkiPlan) -> None:
+    from etcdlab.pki import store
+
+    store.add_authority(plan)
+
+
+def _drop_authorities(plan: PkiPlan) -> None:
+    from etcdlab.pki import store
+
+    store.drop_authorities(plan)
 
 
 def _heal(plan: PkiPlan, stem: str) -> None:

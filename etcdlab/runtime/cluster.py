@@ -29,14 +29,14 @@ from etcdlab.model.plan import Plan, TlsPlan
 from etcdlab.model.quorum import keeps_quorum, quorum
 from etcdlab.model.reset import ResetOutcome
 from etcdlab.model.selection import require_leader
-from etcdlab.model.status import LabPhase, LabStatus
+from etcdlab.model.status import ClusterVerdict, LabPhase, LabStatus
 from etcdlab.prepare import space
 from etcdlab.prepare.labdir import LabDirectory
 from etcdlab.prepare.process import ProcessRecord
 from etcdlab.runtime import boot, leadership, repair, reset
 from etcdlab.runtime.broadcast import Broadcast
 from etcdlab.runtime.certificates import Certificates
-from etcdlab.runtime.health import add_member
+from etcdlab.runtime.health import FAST_POLL_S, add_member
 from etcdlab.runtime.holds import Holds
 from etcdlab.runtime.http import Unreachable, client_context
 from etcdlab.runtime.journal import Journal
@@ -67,14 +67,14 @@ class Cluster:
         self._plan = plan
         self._journal = journal
         self._staged = trio.Event()
-        context = _gateway_context(plan.tls) if plan.tls else None
+        self._context = _gateway_context(plan.tls) if plan.tls else None
         self.nodes = {
             node.name: Node(
                 node,
                 rules=plan.restart,
                 stop_s=plan.timeouts.stop_s,
                 journal=journal,
-                context=context,
+                context=self._context,
                 staged=self._staged,
                 life=journal.past.lives.get(node.name, Life()),
             )
@@ -417,6 +417,42 @@ class Cluster:
         """Replace leaves by ones that are valid from now on. Raises LabStateError, CertificateError."""
         self._require_no_end()
         await self._certificates.renew(stems)
+
+    async def rotate_authority(self, *, force: bool) -> None:
+        """Have another CA in place of the lab's, in two phases of rolling restarts: no member distrusts another.
+
+        First all trust both, then all show leaves of the new one, then all trust that one alone. Begun again, it goes
+        on from wherever it was. Raises LabStateError without a CA of its own, QuorumError unless `force`.
+        """
+        self._require_no_end()
+        self._require_no_reset()
+        names = list(self.nodes)
+        for name in names:
+            self._require_quorum("restarting", [name], force=force)
+        await self._certificates.heal()
+        await self._certificates.add_authority()
+        self._reload_context()
+        await self._restart_healthy(names, force=force)
+        assert self._plan.pki is not None
+        await self._certificates.renew([leaf.stem for leaf in self._plan.pki.certificates])
+        self._reload_context()
+        await self._certificates.drop_authorities()
+        await self._restart_healthy(names, force=force)
+        self._journal.emit(EventKind.AUTHORITY_ROTATED)
+
+    async def _restart_healthy(self, names: Sequence[str], *, force: bool) -> None:
+        """One after the other, each when all are healthy again."""
+        for name in names:
+            await self.restart([name], force=force)
+            with trio.move_on_after(self._plan.timeouts.boot_s):
+                while (await self.status()).verdict is not ClusterVerdict.HEALTHY:  # noqa: ASYNC110 - nobody tells
+                    await trio.sleep(FAST_POLL_S)
+
+    def _reload_context(self) -> None:
+        """Show and trust what is in the files now, on connections to come."""
+        if self._plan.tls is not None and self._context is not None:
+            self._context.load_verify_locations(self._plan.tls.ca)
+            self._context.load_cert_chain(self._plan.tls.gateway.certificate, self._plan.tls.gateway.private_key)
 
     async def spoil(self, stems: Collection[str], defect: Defect, *, for_s: float | None) -> None:
         """Give leaves a defect, for so many seconds or until healed. Raises LabStateError, CertificateError."""

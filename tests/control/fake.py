@@ -173,6 +173,9 @@ class FakeSupervisor:
     async def renew(self, stems: Collection[str]) -> None:
         await self._verb("renew", stems)
 
+    async def rotate_authority(self, *, force: bool) -> None:
+        await self._verb("rotate_authority", force)
+
     async def spoil(self, stems: Collection[str], defect: Defect, *, for_s: float | None) -> None:
         await self._verb("spoil", stems, defect, for_s)
 

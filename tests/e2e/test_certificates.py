@@ -1,5 +1,7 @@
 """What defects of certificates do to real members and their clients."""
 
+import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -169,6 +171,27 @@ def test_all_are_renewed_and_no_request_fails(lab: Lab) -> None:
     for name in ("n1", "n2", "n3"):
         lab.member(name).restart()
     lab.wait_ready()
+
+
+def test_the_ca_is_rolled_over_and_writes_go_on(lab: Lab) -> None:
+    assert lab.plan.pki is not None
+    directory = Path(lab.plan.pki.directory)
+    before, old = (directory / "ca.pem").read_bytes(), lab.certificates.leaves()
+    told = run_json("tls", "rotate-ca")
+    after = (directory / "ca.pem").read_bytes()
+    assert after.count(b"BEGIN CERTIFICATE") == 1
+    assert after != before
+    assert not {leaf.serial for leaf in old.values()} & {leaf.serial for leaf in lab.certificates.leaves().values()}
+    assert told["writes"] > 10
+    assert told["unavailable_s"] < 5
+    assert [one for one in lab.certificates.predict() if one.problem] == []
+    get(lab)
+    assert lab.events()[-1].kind is EventKind.AUTHORITY_ROTATED
+    trusting_the_old_one = ssl.create_default_context(cadata=before.decode())
+    port = lab.plan.nodes[0].client_port
+    with socket.create_connection(("127.0.0.1", port)) as plain, pytest.raises(ssl.SSLCertVerificationError):
+        trusting_the_old_one.wrap_socket(plain, server_hostname="127.0.0.1")
+    assert lab.wait_ready().is_this_lab
 
 
 def test_reset_and_down_heal(lab: Lab) -> None:

@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from etcdlab.errors import CertificateError
+from etcdlab.errors import CertificateError, LabStateError
 from etcdlab.model.certificate import AuthorityPlan, KeyType, PkiPlan, Subject
 from etcdlab.model.topology import Topology
 from etcdlab.pki import inspect, store
@@ -176,3 +176,29 @@ def test_a_renewed_leaf_is_another_on_the_same_key(tmp_path):
     )
     assert (tmp_path / "pki" / "peer-n1-key.pem").read_bytes() == key
     assert mode(tmp_path / "pki" / "peer-n1.pem") & 0o133 == 0
+
+
+def test_a_ca_is_followed_by_another_in_two_steps(tmp_path):
+    directory = tmp_path / "pki"
+    plan = default_plan(directory)
+    store.create(plan)
+    old = load_certificates(directory / "ca.pem")
+    store.add_authority(plan)
+    both = load_certificates(directory / "ca.pem")
+    assert both[1:] == old
+    assert verifies(directory / "peer-n1.pem", directory / "ca.pem")
+    store.renew(plan, "peer-n1")
+    assert verifies(directory / "peer-n1.pem", directory / "ca.pem")
+    store.drop_authorities(plan)
+    assert load_certificates(directory / "ca.pem") == both[:1]
+    assert verifies(directory / "peer-n1.pem", directory / "ca.pem")
+    assert not verifies(directory / "server-n1.pem", directory / "ca.pem")
+    assert mode(directory / "ca-key.pem") == 0o600
+
+
+def test_a_ca_that_was_there_before_cannot_be_followed(tmp_path):
+    store.make_ca(tmp_path / "own", default_plan(tmp_path).authority)
+    plan = existing_plan(tmp_path / "pki", tmp_path / "own")
+    store.create(plan)
+    with pytest.raises(LabStateError, match="nothing can be issued"):
+        store.add_authority(plan)
