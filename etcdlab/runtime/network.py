@@ -104,6 +104,8 @@ class FaultNetwork:
                 await self._send(stream, End())
             while self._stream is not None:
                 await self._changed.wait()
+        # It has let go of us, and is still a process for a moment; one that does not end is ended.
+        await trio.to_thread.run_sync(kill_all, self._directory, Role.NETWORK)
 
     async def _order(self, order: Order) -> None:
         """Have it carried out, if need be by the process that follows one that died. To order twice does no harm."""
