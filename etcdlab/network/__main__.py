@@ -3,6 +3,7 @@
 It says on its standard output when it carries connections, or what keeps it from that, in one line.
 """
 
+import contextlib
 import logging
 import os
 import signal
@@ -47,7 +48,8 @@ async def run(plan: Plan, listener: socket) -> None:
         nursery.start_soon(network.run)
         nursery.start_soon(server.serve, listener, network, ended)
         nursery.start_soon(_watch_signals, ended)
-        os.write(1, b"ready\n")
+        with contextlib.suppress(BrokenPipeError):  # a daemon that was killed meanwhile; the next one finds us
+            os.write(1, b"ready\n")
         await ended.wait()
         nursery.cancel_scope.cancel()
 

@@ -105,7 +105,8 @@ def memory(field: Field, chance: Random) -> None:
 def ports(field: Field, chance: Random) -> None:
     """Somebody has a port of a member while that is down; it is started when they let go."""
     node, lasts_s = chance.choice(field.plan.nodes), chance.uniform(0, MOST_S)
-    port = chance.choice((node.client_port, node.peer_port, node.metrics_port))
+    client_port = node.links.own_client_port if node.links else node.client_port
+    port = chance.choice((client_port, node.peer_port, node.metrics_port))
     field.changed.add(node.name)
     field.lab.client().stop([node.name])
     with socket.create_server((LOOPBACK, port)):

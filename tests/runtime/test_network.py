@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import gc
+import os
 import signal
 import stat
 import subprocess
@@ -184,6 +185,21 @@ async def test_one_that_nobody_ever_reached_is_ended(directory):
         async with supervised(directory):
             assert process(directory).pid != stray.pid
         assert stray.wait() == -signal.SIGKILL
+
+
+async def test_one_that_nobody_waits_for_any_more_is_found_by_the_next_daemon(directory):
+    """The daemon was killed while it began. Once it died of that, with a traceback."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-P", "-m", NETWORK_MODULE, str(directory.path)]
+    with subprocess.Popen(command, stdout=writing) as begun:  # noqa: ASYNC220 - it does not block
+        os.close(writing)
+        with trio.fail_after(BOUND_S):
+            while not await trio.Path(directory.load_plan().network_socket).exists():  # noqa: ASYNC110 - of its own
+                await trio.sleep(0.01)
+        async with supervised(directory) as network:
+            assert process(directory).pid == begun.pid
+            await network.end()
 
 
 async def test_a_port_that_is_taken_is_named(directory):
