@@ -41,7 +41,7 @@ _NO_NODE: Final = "-"
 def events(follow: bool, lines: int, lab: str | None, json_lines: bool) -> Result:
     """Show what happened: members spawned, exited, restarted, failed; leaders and quorum changing."""
     directory = labdir.choose(lab)
-    width = max((len(node.name) for node in directory.load_plan().nodes), default=1)
+    width = max(len(node.name) for node in directory.load_plan().nodes)
     journal = _journal(Tail(directory.events), follow=follow, count=lines)
     if json_lines:
         return Result(view=(msgspec.json.encode(event).decode() for event in journal))

@@ -4,7 +4,7 @@ import itertools
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,13 +12,13 @@ import click
 import msgspec
 
 from etcdlab.cli.completion import complete_node
+from etcdlab.cli.moment import Moment
 from etcdlab.cli.result import Cell, Result
 from etcdlab.cli.stream import LINE_COUNT, stream_verb
 from etcdlab.cli.verb import lab_option
 from etcdlab.etcd.log import Level, LogLine, Record, render
 from etcdlab.etcd.logfile import LogFiles, read
 from etcdlab.model.plan import Plan
-from etcdlab.model.units import Duration
 from etcdlab.prepare import labdir
 
 LINES: Final = 200
@@ -34,25 +34,6 @@ _STYLES: Final = {
 
 Told = tuple[str, Record]
 """A member's name and what its log says."""
-
-
-class Moment(click.ParamType[datetime]):
-    """A point in time: an ISO 8601 time, or how long ago."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """The moment, aware. A click usage error says what is accepted."""
-        if isinstance(value, datetime):
-            return value
-        try:
-            return datetime.now(UTC) - timedelta(seconds=Duration.parse(value))
-        except (ValueError, OverflowError):
-            pass
-        try:
-            return datetime.fromisoformat(value).astimezone(UTC)
-        except (ValueError, OverflowError):
-            self.fail(f'{value!r} is no time: write "90s", "5m", "2h" or "2026-11-24T22:39:41"', param, ctx)
 
 
 class Pattern(click.ParamType[re.Pattern[str]]):

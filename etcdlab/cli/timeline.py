@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-from etcdlab.cli.logs import Moment
+from etcdlab.cli.moment import Moment
 from etcdlab.cli.result import Cell, Result, View
 from etcdlab.cli.verb import lab_option, verb
 from etcdlab.lab import Lab

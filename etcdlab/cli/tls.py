@@ -2,18 +2,17 @@
 
 import dataclasses
 import datetime
-from typing import Any
 
 import click
 
 from etcdlab.cli import render
 from etcdlab.cli.completion import complete_node
+from etcdlab.cli.moment import Moment
 from etcdlab.cli.result import Cell, Result, Table
 from etcdlab.cli.supervised import attach
 from etcdlab.cli.verb import ShowingGroup, Verb, for_option, lab_option, verb
 from etcdlab.errors import ExitStatus
 from etcdlab.model.certificate import Defect, Role
-from etcdlab.model.units import Duration
 
 owner_argument = click.argument("owner", metavar="NODE|CLIENT", shell_complete=complete_node)
 role_option = click.option(
@@ -77,28 +76,10 @@ def rotate(owner: str | None, role: str | None, lab: str | None) -> Result:
     return Result(view=(f"renewed: {', '.join(stems)}",), data={"leaves": stems})
 
 
-class When(click.ParamType[datetime.datetime]):
-    """A point in time to come: how long from now, or an ISO 8601 time."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime.datetime:
-        """The moment, aware. A click usage error says what is accepted."""
-        if isinstance(value, datetime.datetime):
-            return value
-        try:
-            later = datetime.timedelta(seconds=Duration.parse(str(value).removeprefix("+")))
-            return datetime.datetime.now(datetime.UTC) + later
-        except (ValueError, OverflowError):
-            pass
-        try:
-            return datetime.datetime.fromisoformat(value).astimezone(datetime.UTC)
-        except (ValueError, OverflowError):
-            self.fail(f'{value!r} is no time: write "+30d" or "2030-01-31T12:00:00"', param, ctx)
-
-
 @verb("predict", example="etcdlab tls predict --at +30d")
-@click.option("--at", type=When(), metavar="TIME", help='Judge for then: "+30d" from now, or an ISO time.')
+@click.option(
+    "--at", type=Moment(is_ahead=True), metavar="TIME", help='Judge for then: "+30d" from now, or an ISO time.'
+)
 @lab_option
 def predict(at: datetime.datetime | None, lab: str | None) -> Result:
     """Dial every member as every other and as every client, and list the handshakes that fail.

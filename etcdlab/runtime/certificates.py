@@ -38,7 +38,8 @@ class Certificates:
             now = time.monotonic()
             over = [defect.stem for defect in self.defects if defect.until_s is not None and defect.until_s <= now]
             try:
-                await self.heal(over)
+                if over:
+                    await self.heal(over)
             except CertificateError as error:
                 logger.error("%s", error)  # noqa: TRY400 - its words say all
                 await trio.sleep(RETRY_S)

@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -31,6 +31,8 @@ constant time after the last recovery they would all meet it in the same phase, 
 two sides would differ by up to 50 ms for that alone.
 """
 PAIRS_PER_RUN: Final = 6
+Times = tuple[float, float]
+"""Milliseconds from a kill to healthy, and to the new process."""
 
 
 def measure(setting: Setting) -> Iterator[Figure]:
@@ -49,16 +51,7 @@ def _measure_started(setting: Setting) -> Iterator[Figure]:
             waits = [SETTLE_S + HEARTBEAT_S * number / count for number in range(count)]
             pairs = [(_supervised(setting, wait_s), _bare(cluster, wait_s)) for wait_s in waits]
         setting.product.purge(LAB)
-        for place, name in enumerate(("to healthy", "to its new process")):
-            yield Figure(
-                name=f"SIGKILL {name}, {profile.value}",
-                unit="ms",
-                samples=tuple(ours[place] for ours, _ in pairs),
-                beside=tuple(bare[place] for _, bare in pairs),
-                beside_name="etcd respawned bare",
-                is_overhead=True,
-                target=MORE_MS if place == 0 else None,
-            )
+        yield from _figures(profile.value, pairs, beside_name="etcd respawned bare")
 
 
 def _measure_adopted(setting: Setting) -> Iterator[Figure]:
@@ -75,13 +68,17 @@ def _measure_adopted(setting: Setting) -> Iterator[Figure]:
         setting.product.run("up", file)
         pairs.append((_supervised(setting, wait_s), _supervised(setting, wait_s)))
     setting.product.purge(LAB)
+    yield from _figures("adopted", pairs, beside_name="started by the daemon")
+
+
+def _figures(what: str, pairs: Sequence[tuple[Times, Times]], *, beside_name: str) -> Iterator[Figure]:
     for place, name in enumerate(("to healthy", "to its new process")):
         yield Figure(
-            name=f"SIGKILL {name}, adopted",
+            name=f"SIGKILL {name}, {what}",
             unit="ms",
-            samples=tuple(adopted[place] for adopted, _ in pairs),
-            beside=tuple(started[place] for _, started in pairs),
-            beside_name="started by the daemon",
+            samples=tuple(ours[place] for ours, _ in pairs),
+            beside=tuple(others[place] for _, others in pairs),
+            beside_name=beside_name,
             is_overhead=True,
             target=MORE_MS if place == 0 else None,
         )
