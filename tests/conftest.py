@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 
 from etcdlab.lab import Lab
 from etcdlab.model.topology import EtcdTable, Profile, Topology
+from etcdlab.prepare.ports import Ports
 from tests.e2e.labs import running
 from tests.fake_lab import FakeLab
 
@@ -80,12 +81,19 @@ def shared_lab(_shared_lab: tuple[Path, Lab], monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.fixture
-def make_lab(home: Path) -> Iterator[Callable[..., FakeLab]]:
+def ports() -> Iterator[Ports]:
+    """Chooses free ports, which no other test gets as long as this one runs."""
+    with Ports() as ports:
+        yield ports
+
+
+@pytest.fixture
+def make_lab(home: Path, ports: Ports) -> Iterator[Callable[..., FakeLab]]:
     """Makes a lab of fake members; the arguments are what its n2 does wrong."""
     made: list[FakeLab] = []
 
     def make(*n2: str, stop_s: float = 10.0) -> FakeLab:
-        made.append(FakeLab(home, *n2, stop_s=stop_s))
+        made.append(FakeLab(home, ports, *n2, stop_s=stop_s))
         return made[-1]
 
     yield make

@@ -29,14 +29,13 @@ class _EndError(Exception):
 class FakeLab:
     """Two voters, n1 leading; `n2` holds what n2 does wrong."""
 
-    def __init__(self, home: Path, *n2: str, stop_s: float = 10.0) -> None:
+    def __init__(self, home: Path, ports: Ports, *n2: str, stop_s: float = 10.0) -> None:
         plan = make_plan(home, nodes=2, tls=False, lab="fake")
         self.directory = LabDirectory(home / "fake")
         ids = {node.name: identity.member_id(node.peer_url, plan.token) for node in plan.nodes}
         nodes = tuple(msgspec.structs.replace(node, member_id=ids[node.name]) for node in plan.nodes)
         plan = msgspec.structs.replace(plan, nodes=nodes)
-        with Ports() as ports:
-            nodes = tuple(_fake(node, plan, ports, n2 if node.name == "n2" else ()) for node in plan.nodes)
+        nodes = tuple(_fake(node, plan, ports, n2 if node.name == "n2" else ()) for node in plan.nodes)
         timeouts = msgspec.structs.replace(plan.timeouts, stop_s=stop_s)
         self.plan = msgspec.structs.replace(plan, nodes=nodes, timeouts=timeouts)
         self.directory.save_plan(self.plan)

@@ -44,7 +44,12 @@ def disk_full(field: Field, chance: Random) -> None:
         if field.take_up() is None:
             return
         with _filled(field.directory.path / "filler"):
-            _await(field, "a full disk ended no member", lambda status: _ended(status, ExitReason.DISK_FULL))
+            _await(
+                field,
+                "a full disk ended no member",
+                lambda status: _ended(status, ExitReason.DISK_FULL),
+                meanwhile=lambda: _put_large(field),  # the writing client's few bytes may all find room in the log
+            )
             time.sleep(lasts_s)
             status = field.lab.status()
             if not any("no space left" in problem for problem in status.problems):
@@ -94,8 +99,7 @@ def memory(field: Field, chance: Random) -> None:
         resource.prlimit(before.pid, resource.RLIMIT_AS, (2**20, 2**20))
     deadline = time.monotonic() + PATIENCE_S
     while field.members().get(name) == before and time.monotonic() < deadline:
-        with contextlib.suppress(EtcdlabError):
-            field.lab.etcdctl("--command-timeout=1s", "put", "large", LARGE)
+        _put_large(field)
     _check_recovery(field)
     exits = [event for event in field.chronicle.news() if event.kind is EventKind.EXITED and event.node == name]
     if [event.detail["reason"] for event in exits] != [ExitReason.OUT_OF_MEMORY.value]:
@@ -201,13 +205,24 @@ def _limited(pid: int, limit: int, value: int) -> Iterator[None]:
             resource.prlimit(pid, limit, before)
 
 
-def _await(field: Field, otherwise: str, accept: Callable[[LabStatus], bool]) -> None:
+def _put_large(field: Field) -> None:
+    with contextlib.suppress(EtcdlabError):
+        field.lab.etcdctl("--command-timeout=1s", "put", "large", LARGE)
+
+
+def _await(
+    field: Field,
+    otherwise: str,
+    accept: Callable[[LabStatus], bool],
+    *,
+    meanwhile: Callable[[], None] = lambda: time.sleep(POLL_S),
+) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while not accept(status := field.lab.status()):
         if time.monotonic() > deadline:
             field.tally.lost(Loss.STATUS, f"{otherwise}: {_in_short(status)}")
             return
-        time.sleep(POLL_S)
+        meanwhile()
 
 
 def _ended(status: LabStatus, reason: ExitReason) -> bool:

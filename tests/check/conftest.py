@@ -51,13 +51,13 @@ def single_etcd(home: Path, *, without: tuple[str, ...] = (), tls: TlsTable | No
         store.create(plan.pki)
         argv = [argument for argument in plan.nodes[0].argv if not argument.startswith(without)]
         process = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
-    try:
-        said = []
-        assert any("serving client traffic" in (said.append(line) or line) for line in process.stderr), said
-        yield plan
-    finally:
-        process.kill()
-        process.wait()
+        try:
+            said = []
+            assert any("serving client traffic" in (said.append(line) or line) for line in process.stderr), said
+            yield plan
+        finally:
+            process.kill()
+            process.wait()
         process.stderr.close()
 
 

@@ -2,10 +2,8 @@ import os
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-from contextlib import closing
 from pathlib import Path
 
 import click
@@ -170,16 +168,10 @@ def test_a_closed_pipe_ends_etcdctl(home):
     assert not ignored & 1 << (signal.SIGPIPE - 1)
 
 
-def free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @pytest.fixture
-def etcd(tmp_path):
+def etcd(tmp_path, ports):
     """One plain etcd, ready; gives its client port."""
-    client, peer = free_port(), free_port()
+    client, peer = ports.choose(), ports.choose()
     url, peer_url = f"http://localhost:{client}", f"http://localhost:{peer}"
     log = (tmp_path / "etcd.log").open("wb")
     process = subprocess.Popen(

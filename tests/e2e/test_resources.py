@@ -19,6 +19,7 @@ from etcdlab.lab import Lab
 from etcdlab.model.event import EventKind
 from etcdlab.model.exit import ExitReason
 from etcdlab.model.lifecycle import NodeState
+from etcdlab.model.status import LabStatus
 from etcdlab.model.topology import EtcdTable, Profile, Topology
 from etcdlab.prepare.ports import LOOPBACK
 from etcdlab.prepare.process import send_signal
@@ -63,10 +64,14 @@ def fill(path: Path) -> None:
                     file.write(b"\0" * size)
 
 
-def put_until_it_dies(lab: Lab) -> None:
-    with contextlib.suppress(EtcdlabError):
-        for number in range(100):
+def put_until_it_dies(lab: Lab) -> LabStatus:
+    """Write until the lab's member has ended; a write that fails is not yet its end. Gives the status then."""
+    for number in range(100):
+        with contextlib.suppress(EtcdlabError):
             lab.etcdctl("--command-timeout=2s", "put", f"k{number}", LARGE)
+        if (status := lab.status()).nodes[0].last_exit is not None:
+            return status
+    raise AssertionError("it does not die")
 
 
 def test_a_member_that_a_full_disk_ended_goes_on_when_there_is_space(home, tmp_path):
@@ -74,8 +79,7 @@ def test_a_member_that_a_full_disk_ended_goes_on_when_there_is_space(home, tmp_p
         lab.etcdctl("put", "before", "1")
         before = journal.read(lab.directory.events)[-1].seq
         fill(home / "fill")
-        put_until_it_dies(lab)
-        status = lab.status()
+        status = put_until_it_dies(lab)
         (node,) = status.nodes
         assert (node.state, node.last_exit and node.last_exit.reason) == (NodeState.BACKOFF, ExitReason.DISK_FULL)
         assert "no space left on the disk" in status.problems[0]

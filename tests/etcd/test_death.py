@@ -29,16 +29,11 @@ from etcdlab.etcd.death import (
     why,
 )
 from etcdlab.model.exit import ExitReason
+from etcdlab.prepare.ports import Ports
 
 ETCD = shutil.which("etcd")
 PATIENCE_S = 20
 real_etcd = [pytest.mark.etcd, pytest.mark.skipif(ETCD is None, reason="no etcd in PATH")]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Etcd:
@@ -80,11 +75,11 @@ class Etcd:
 class Member:
     """One member's ports and directory, and the processes started for it."""
 
-    def __init__(self, name: str, directory: Path) -> None:
+    def __init__(self, name: str, directory: Path, ports: Ports) -> None:
         self.name = name
         self.data = directory / name
-        self.client = free_port()
-        self.peer = free_port()
+        self.client = ports.choose()
+        self.peer = ports.choose()
         self.processes: list[Etcd] = []
 
     def argv(self, *more: str, cluster: "tuple[Member, ...]" = (), token: str = "t", tls: str = "") -> list[str]:
@@ -125,11 +120,11 @@ class Member:
 
 
 @pytest.fixture
-def new_member(tmp_path: Path) -> Iterator[Callable[[str], Member]]:
+def new_member(tmp_path: Path, ports: Ports) -> Iterator[Callable[[str], Member]]:
     members: list[Member] = []
 
     def make(name: str) -> Member:
-        members.append(Member(name, tmp_path))
+        members.append(Member(name, tmp_path, ports))
         return members[-1]
 
     yield make

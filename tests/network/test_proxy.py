@@ -9,7 +9,7 @@ import trio.testing
 from etcdlab.model.link import CLIENTS, Blackhole, Cut, Link, between
 from etcdlab.network import proxy
 from etcdlab.network.network import Network
-from etcdlab.prepare.ports import LOOPBACK, Ports
+from etcdlab.prepare.ports import LOOPBACK
 from tests.control.fake import node_plan
 from tests.network.plans import with_links
 
@@ -19,9 +19,8 @@ FOREVER_S = 0.2
 
 
 @pytest.fixture
-def nodes():
-    with Ports() as ports:
-        return [with_links(node_plan(name), number, ports) for number, name in enumerate(["n1", "n2"], start=1)]
+def nodes(ports):
+    return [with_links(node_plan(name), number, ports) for number, name in enumerate(["n1", "n2"], start=1)]
 
 
 @pytest.fixture

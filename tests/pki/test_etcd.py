@@ -3,7 +3,6 @@
 import contextlib
 import json
 import shutil
-import socket
 import ssl
 import subprocess
 import urllib.request
@@ -13,6 +12,7 @@ import pytest
 from etcdlab.model.certificate import KeyType
 from etcdlab.model.topology import TlsTable, Topology
 from etcdlab.pki import roles, store
+from etcdlab.prepare.ports import LOOPBACK, Ports
 
 pytestmark = [
     pytest.mark.etcd,
@@ -22,19 +22,11 @@ pytestmark = [
 ]
 
 
-def free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-
-
 @contextlib.contextmanager
-def cluster(directory, topology: Topology):
+def cluster(directory, topology: Topology, ports: Ports):
     """Two real members with the certificates of `topology`; yields their client URLs once both serve."""
-    names, ports = ["n1", "n2"], free_ports(4)
-    clients, peers = [[f"https://127.0.0.1:{port}" for port in half] for half in (ports[:2], ports[2:])]
+    names = ["n1", "n2"]
+    clients, peers = [[f"https://{LOOPBACK}:{ports.choose()}" for _ in names] for _ in ("client", "peer")]
     pki = directory / "pki"
     with contextlib.ExitStack() as stack:
         members = []
@@ -60,11 +52,11 @@ def cluster(directory, topology: Topology):
         yield clients
 
 
-def test_etcd_can_use_ed25519_for_clients_peers_and_its_gateway(tmp_path):
+def test_etcd_can_use_ed25519_for_clients_peers_and_its_gateway(tmp_path, ports):
     topology = Topology(nodes=2, tls=TlsTable(key=KeyType.ED25519))
     store.create(roles.plan_pki(topology, tmp_path / "pki", tmp_path))
     pki = tmp_path / "pki"
-    with cluster(tmp_path, topology) as urls:
+    with cluster(tmp_path, topology, ports) as urls:
         as_client = ["--cacert", pki / "ca.pem", "--cert", pki / "client.pem", "--key", pki / "client-key.pem"]
         etcdctl = ["etcdctl", "--endpoints", ",".join(urls), *as_client, "endpoint", "health", "-w", "json"]
         answers = json.loads(subprocess.run(etcdctl, capture_output=True, check=True).stdout)

@@ -18,7 +18,7 @@ from etcdlab.launch import end_network
 from etcdlab.model.event import EventKind
 from etcdlab.model.link import Blackhole, Cut, Delay, Link
 from etcdlab.prepare.labdir import LabDirectory
-from etcdlab.prepare.ports import LOOPBACK, Ports
+from etcdlab.prepare.ports import LOOPBACK
 from etcdlab.prepare.process import is_alive, send_signal
 from etcdlab.prepare.title import NETWORK_MODULE, Role, process_of
 from etcdlab.runtime.journal import Journal, read
@@ -33,11 +33,10 @@ BOUND_S = 30
 
 
 @pytest.fixture
-def directory(home):
+def directory(home, ports):
     plan = make_plan(home, nodes=2)
     directory = LabDirectory(home / plan.lab)
-    with Ports() as ports:
-        nodes = tuple(with_links(node, number, ports) for number, node in enumerate(plan.nodes, start=1))
+    nodes = tuple(with_links(node, number, ports) for number, node in enumerate(plan.nodes, start=1))
     directory.save_plan(msgspec.structs.replace(plan, nodes=nodes))
     yield directory
     end_network(directory, directory.load_plan())
@@ -129,19 +128,19 @@ async def test_the_next_daemon_finds_it_with_its_faults(directory):
     ]
 
 
-@pytest.mark.parametrize("with_daemon", [True, False], ids=["alone", "with its daemon"])
-async def test_one_that_died_is_followed_by_one_with_the_same_faults(directory, with_daemon):
+@pytest.mark.parametrize("daemon_lives", [True, False], ids=["alone", "with its daemon"])
+async def test_one_that_died_is_followed_by_one_with_the_same_faults(directory, daemon_lives):
     async with supervised(directory) as network:
         await network.inject([LINK], Cut(), for_s=None)
         await network.inject([LINK.back], Blackhole(), for_s=500)
         before, first = network.faults, process(directory)
-        if with_daemon:
+        if daemon_lives:
             send_signal(first, signal.SIGKILL)
             while network._stream is not None:
                 await network._changed.wait()
             await network.wait_started()
             assert network.faults == before
-    if not with_daemon:
+    if not daemon_lives:
         send_signal(first, signal.SIGKILL)
         while is_alive(first):  # noqa: ASYNC110 - it is no child of the test
             await trio.sleep(0.01)
