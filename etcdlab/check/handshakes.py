@@ -109,10 +109,12 @@ def _judge(dial: _Dial, directory: Path, at: datetime.datetime) -> str:
         file = certificate_file(directory, stem)
         try:
             checks = inspect.verify(file, certificate_file(directory, AUTHORITY), at=at, host=host, usage=usage)
-            key = inspect.check_key(file, key_file(directory, stem))
+            checks += (inspect.check_key(file, key_file(directory, stem)),)
+            if usage is Usage.CLIENT_AUTH:  # nobody looks whether a server's is
+                checks += (inspect.check_revocation(file),)
         except CertificateError as error:
             return error.message
-        for check in (*checks, key):
+        for check in checks:
             if not check.ok:
                 return f"{file.name}, which {who} shows: {check.detail}"
     return ""

@@ -55,7 +55,10 @@ def show(lab: str | None) -> Result:
 @for_option("Heal it after that time.")
 @lab_option
 def fault(owner: str, defect: str, role: str | None, for_: float | None, lab: str | None) -> Result:
-    """Replace the certificates of a member, or of a client, by ones with a defect."""
+    """Replace the certificates of a member, or of a client, by ones with a defect, or have them revoked.
+
+    Who is dialled looks whether what is presented is revoked, who dials does not: a client goes on trusting a server.
+    """
     spoiled = attach(lab).certificates.spoil(owner, defect, role=role, for_=for_)
     until = "; `etcdlab tls heal` heals it" if for_ is None else f", for {for_:g} s"
     data = {"leaves": spoiled.stems, "defect": spoiled.defect, "for_s": for_}

@@ -56,6 +56,7 @@ class TlsFlags(msgspec.Struct, frozen=True, kw_only=True):
     """The files a member is pointed at. `min_version` is "1.2", "1.3" or None for etcd's own."""
 
     ca: str
+    revocations: str
     server_certificate: str
     server_key: str
     peer_certificate: str
@@ -158,10 +159,12 @@ def _tls(tls: TlsFlags, version: Version) -> dict[str, str | int | bool]:
         "cert-file": tls.server_certificate,
         "key-file": tls.server_key,
         "trusted-ca-file": tls.ca,
+        "client-crl-file": tls.revocations,
         "client-cert-auth": True,
         "peer-cert-file": tls.peer_certificate,
         "peer-key-file": tls.peer_key,
         "peer-trusted-ca-file": tls.ca,
+        "peer-crl-file": tls.revocations,
         "peer-client-cert-auth": True,
     }
     if tls.min_version:

@@ -83,7 +83,7 @@ class CertificatePlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Defect(enum.Enum):
-    """What can be wrong with a leaf on purpose; each is one replaced certificate, its key stays."""
+    """What can be wrong with a leaf on purpose: another is in its place, with the same key, or it is revoked."""
 
     EXPIRED = "expired"
     NOT_YET_VALID = "not-yet-valid"
@@ -91,6 +91,7 @@ class Defect(enum.Enum):
     WRONG_EKU = "wrong-eku"
     UNKNOWN_CA = "unknown-ca"
     KEY_MISMATCH = "key-mismatch"
+    REVOKED = "revoked"
 
 
 class LeafDefect(msgspec.Struct, frozen=True, kw_only=True):

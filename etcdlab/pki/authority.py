@@ -128,6 +128,21 @@ class Authority:
             certificate=builder.sign(self.key, _hash(self.key)), key=key, request=request.sign(key, _hash(key))
         )
 
+    def revoke(self, serials: Iterable[int], *, at: datetime.datetime) -> x509.CertificateRevocationList:
+        """The list of all that it has revoked, which is good as long as itself."""
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(self.certificate.subject)
+            .last_update(at)
+            .next_update(max(self.end, at + BACKDATE))
+            .add_extension(_authority_key_identifier(self.certificate), critical=False)
+            .add_extension(x509.CRLNumber(int(at.timestamp() * 1e6)), critical=False)
+        )
+        for number in serials:
+            revoked = x509.RevokedCertificateBuilder().serial_number(number).revocation_date(at).build()
+            builder = builder.add_revoked_certificate(revoked)
+        return builder.sign(self.key, _hash(self.key))
+
 
 def make_authority(plan: AuthorityPlan, key: PrivateKey, *, at: datetime.datetime) -> Issued:
     """A new self-signed CA, valid around `at`. Raises CertificateError if its name cannot be written."""

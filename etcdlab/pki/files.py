@@ -26,6 +26,11 @@ def kept_file(directory: Path, stem: str) -> Path:
     return directory / f"{stem}.pem.kept"
 
 
+def revocation_file(directory: Path) -> Path:
+    """Where the list of the certificates is that the CA has revoked. Labs that an older etcdlab made have none."""
+    return directory / f"{AUTHORITY}.crl"
+
+
 def all_files(directory: Path, stem: str) -> tuple[Path, Path, Path]:
     """A certificate's three files: certificate, key, request."""
     return certificate_file(directory, stem), key_file(directory, stem), request_file(directory, stem)

@@ -18,6 +18,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from etcdlab.errors import CertificateError
 from etcdlab.model.certificate import Usage
 from etcdlab.model.text import printable
+from etcdlab.pki import store
 from etcdlab.pki.authority import EXTENDED_USAGES, load_certificates, load_key, no_authority, serial, signed_by
 from etcdlab.pki.files import AUTHORITY, certificate_file, key_file
 from etcdlab.pki.names import covers
@@ -92,6 +93,8 @@ def describe(file: Path, *, at: datetime.datetime) -> Description:
     first = certificates[0]
     ca, private_key = certificate_file(file.parent, AUTHORITY), key_file(file.parent, file.stem)
     chain = check_chain(certificates, load_certificates(ca)) if ca.exists() else None
+    if chain is not None and chain.ok and not (revocation := check_revocation(file)).ok:
+        chain = Check("chain", False, f"{chain.detail}, and {revocation.detail}")
     return Description(
         file=str(file),
         subject=text(first.subject),
@@ -242,6 +245,13 @@ def _check_host(certificate: x509.Certificate, host: str) -> Check:
 def check_key(file: Path, private_key: Path) -> Check:
     """Whether a certificate is for this key. Raises CertificateError if the certificate cannot be read."""
     return _check_key(load_certificates(file)[0], private_key)
+
+
+def check_revocation(file: Path) -> Check:
+    """Whether a certificate is on the list beside it of what its CA has revoked. Raises CertificateError."""
+    if load_certificates(file)[0].serial_number in store.revocations(file.parent):
+        return Check("revocation", False, "is revoked by its CA")
+    return Check("revocation", True, "is not revoked")
 
 
 def _check_key(certificate: x509.Certificate, private_key: Path) -> Check:

@@ -6,6 +6,7 @@ The names are cfssljson's: `<stem>.pem`, `<stem>-key.pem`, `<stem>.csr`; the CA'
 import contextlib
 import datetime
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +20,7 @@ from etcdlab.interruption import uninterrupted
 from etcdlab.model.certificate import AuthorityPlan, CertificatePlan, PkiPlan
 from etcdlab.ownership import exposure
 from etcdlab.pki.authority import Authority, Issued, load_key, make_authority, make_keys
-from etcdlab.pki.files import AUTHORITY, all_files, certificate_file, key_file, request_file
+from etcdlab.pki.files import AUTHORITY, all_files, certificate_file, key_file, request_file, revocation_file
 
 _PUBLIC: Final = 0o644
 _SECRET: Final = 0o600
@@ -50,6 +51,7 @@ def create(plan: PkiPlan) -> None:
         authority = Authority(issued.certificate, issued.key)
         make_directory(directory)
         write(directory, AUTHORITY, issued)
+    write_revocations(directory, authority, ())
     for leaf, key in zip(leaves, keys, strict=True):
         write(directory, leaf.stem, authority.issue(leaf, key, at=now))
 
@@ -123,6 +125,8 @@ def add_authority(plan: PkiPlan) -> None:
         _write(trusted, made.certificate_pem + given.read(trusted), mode=_PUBLIC, replace=True)
         _write(key_file(directory, AUTHORITY), made.key_pem, mode=_SECRET, replace=True)
         _write(request_file(directory, AUTHORITY), made.request_pem, mode=_PUBLIC, replace=True)
+        if revocation_file(directory).exists():
+            write_revocations(directory, Authority(made.certificate, made.key), ())
 
 
 def drop_authorities(plan: PkiPlan) -> None:
@@ -150,6 +154,30 @@ def replace_certificate(directory: Path, stem: str, certificate: x509.Certificat
     """
     content = certificate.public_bytes(serialization.Encoding.PEM)
     _write(certificate_file(directory, stem), content, mode=_PUBLIC, replace=True)
+
+
+def revocations(directory: Path) -> frozenset[int]:
+    """The serial numbers of what the CA has revoked; none where there is no list. Raises CertificateError."""
+    path = revocation_file(directory)
+    try:
+        return frozenset(entry.serial_number for entry in x509.load_der_x509_crl(given.read(path)))
+    except FileNotFoundError:
+        return frozenset()
+    except OSError as error:
+        raise CertificateError(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise CertificateError(f"{path} holds no readable list of revoked certificates") from None
+
+
+def write_revocations(directory: Path, authority: Authority, serials: Iterable[int]) -> None:
+    """Write the list of what the CA has revoked, all at once. Raises CertificateError.
+
+    In DER: etcd took PEM, too, until 3.5. It reads the list at each handshake and refuses all if it is not there, so
+    there is one from the start, empty.
+    """
+    made = authority.revoke(serials, at=datetime.datetime.now(datetime.UTC))
+    content = made.public_bytes(serialization.Encoding.DER)
+    _write(revocation_file(directory), content, mode=_PUBLIC, replace=True)
 
 
 def refuse_to_overwrite(directory: Path, stem: str) -> None:

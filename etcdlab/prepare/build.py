@@ -14,6 +14,7 @@ from etcdlab.model.plan import IdentityPlan, LinksPlan, NodePlan, Plan, Timeouts
 from etcdlab.model.restart import RestartRules
 from etcdlab.model.topology import EtcdTable, NodeTable, Profile, Topology
 from etcdlab.pki import roles
+from etcdlab.pki.files import revocation_file
 from etcdlab.prepare.control_socket import socket_path
 from etcdlab.prepare.labdir import LabDirectory
 from etcdlab.prepare.ports import LOOPBACK, Ports
@@ -207,6 +208,7 @@ def _member_tls(topology: Topology, member: NodeTable, pki: PkiPlan | None) -> f
     minimum = topology.tls.min_version
     return flags.TlsFlags(
         ca=str(directory / "ca.pem"),
+        revocations=str(revocation_file(directory)),
         server_certificate=str(directory / f"{server}.pem"),
         server_key=str(directory / f"{server}-key.pem"),
         peer_certificate=str(directory / f"{peer}.pem"),

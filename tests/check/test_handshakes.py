@@ -62,6 +62,9 @@ def test_a_bad_peer_leaf_fails_both_ways(plan, pki):
         ("server-n2", Defect.WRONG_SAN, {"client", "gateway"}, "server-n2.pem, which n2 shows: is not for"),
         ("server-n2", Defect.UNKNOWN_CA, {"client", "gateway", "n2's gateway"}, "signed by an unknown authority"),
         ("server-n2", Defect.KEY_MISMATCH, {"client", "gateway", "n2's gateway"}, "is the key of another certificate"),
+        ("client", Defect.REVOKED, {"client"}, "client.pem, which client shows: is revoked by its CA"),
+        ("server-n2", Defect.REVOKED, {"n2's gateway"}, "which n2's gateway shows: is revoked"),
+        ("peer-n2", Defect.REVOKED, {"n2"}, "peer-n2.pem, which n2 shows: is revoked"),
     ],
 )
 def test_who_is_concerned_by(plan, pki, leaf, defect, failing, words):

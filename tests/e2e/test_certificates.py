@@ -65,10 +65,31 @@ def test_a_client_refuses_a_server_with(lab: Lab, defect: Defect, words: str) ->
     get(lab, "n1")
 
 
-def test_members_refuse_a_client_with_an_expired_one(lab: Lab) -> None:
-    with lab.certificates.spoil("client", "expired"), pytest.raises(ToolError):
-        get(lab)
+@pytest.mark.parametrize("defect", ["expired", "revoked"])
+def test_members_refuse_a_client_with_one_that_is(lab: Lab, defect: str) -> None:
+    with lab.certificates.spoil("client", defect):
+        with pytest.raises(ToolError):
+            get(lab)
+        failing = [one for one in lab.certificates.predict() if one.problem]
+        assert {one.source for one in failing} == {"client"}
+        assert all(defect in one.problem for one in failing)
     get(lab)
+
+
+def test_a_member_whose_peer_certificate_is_revoked_is_let_in_nowhere(lab: Lab) -> None:
+    """Without a restart of those that refuse it. It lets others in, and nobody asks for its server's."""
+    mark = lab.mark()
+    with lab.certificates.spoil("n1", "revoked"):
+        assert {(one.source, one.target) for one in lab.certificates.predict() if one.problem} == {
+            ("n1", "n2"), ("n1", "n3"), ("n1's gateway", "n1")
+        }  # fmt: skip
+        lab.member("n1").kill()
+        serial = lab.certificates.leaves()["peer-n1"].serial
+        lab.wait_for_log(None, rf"certificate serial 0?{serial} revoked", since=mark)
+    lab.wait_ready()
+    lab.certificates.spoil("n1", "revoked", role="server")
+    assert run("tls", "rotate", "n1").output == "renewed: server-n1, peer-n1\n"
+    assert [one for one in lab.certificates.predict() if one.problem] == []
 
 
 def test_a_member_with_a_bad_peer_certificate_serves_until_it_dials(lab: Lab) -> None:

@@ -47,12 +47,12 @@ def test_the_recipes_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def assert_files_have_the_recipes_names(lab: Lab) -> None:
     files = {f"{stem}{suffix}" for stem in ("ca", "server", "client") for suffix in (".pem", "-key.pem", ".csr")}
     made = {path.name for path in lab.directory.pki.iterdir()}
-    assert files == {name for name in made if not name.startswith("gateway")}
+    assert files | {"ca.crl"} == {name for name in made if not name.startswith("gateway")}
     assert [node.data_dir for node in lab.plan.nodes] == [f"{lab.directory.path}/nodes/{name}/data" for name in NAMES]
 
 
 def assert_members_get_the_recipes_flags(lab: Lab) -> None:
-    """And no other flag that has to do with security."""
+    """And no other flag that has to do with security, but for a list of revoked certificates."""
     pki = lab.directory.pki
     for number, node in enumerate(lab.plan.nodes, start=1):
         flags = dict(argument.removeprefix("--").split("=", 1) for argument in node.argv[1:])
@@ -64,6 +64,8 @@ def assert_members_get_the_recipes_flags(lab: Lab) -> None:
             "peer-key-file": f"{pki}/server-key.pem",
             "trusted-ca-file": f"{pki}/ca.pem",
             "peer-trusted-ca-file": f"{pki}/ca.pem",
+            "client-crl-file": f"{pki}/ca.crl",
+            "peer-crl-file": f"{pki}/ca.crl",
             "peer-client-cert-auth": "true",
             "client-cert-auth": "true",
         }

@@ -13,6 +13,7 @@ VERSIONS = ("3.4.23", "3.5.16", "3.5.30", "3.6.14", "3.7.1")
 
 TLS = TlsFlags(
     ca="/pki/ca.pem",
+    revocations="/pki/ca.crl",
     server_certificate="/pki/server-n1.pem",
     server_key="/pki/server-n1-key.pem",
     peer_certificate="/pki/peer-n1.pem",
@@ -57,10 +58,12 @@ TLS_ARGV = (
     "--cert-file=/pki/server-n1.pem",
     "--key-file=/pki/server-n1-key.pem",
     "--trusted-ca-file=/pki/ca.pem",
+    "--client-crl-file=/pki/ca.crl",
     "--client-cert-auth=true",
     "--peer-cert-file=/pki/peer-n1.pem",
     "--peer-key-file=/pki/peer-n1-key.pem",
     "--peer-trusted-ca-file=/pki/ca.pem",
+    "--peer-crl-file=/pki/ca.crl",
     "--peer-client-cert-auth=true",
 )
 NO_WEB_PAGES = ("--cors=https://localhost:20001", "--host-whitelist=localhost,127.0.0.1")

@@ -75,7 +75,8 @@ def test_the_files_are_named_as_cfssljson_names_them(tmp_path):
     store.create(default_plan(tmp_path / "pki"))
     stems = ("ca", "client", "gateway", "peer-n1", "server-n1")
     assert {path.name for path in (tmp_path / "pki").iterdir()} == {
-        f"{stem}{end}" for stem in stems for end in (".pem", "-key.pem", ".csr")
+        "ca.crl",
+        *(f"{stem}{end}" for stem in stems for end in (".pem", "-key.pem", ".csr")),
     }
 
 
@@ -125,7 +126,7 @@ def test_of_an_existing_ca_only_the_certificate_is_copied(tmp_path):
     theirs, ours = tmp_path / "theirs", tmp_path / "ours"
     store.make_ca(theirs, AuthorityPlan(subject=Subject(CN="theirs"), key=KeyType.ECDSA_P256, lifetime_s=9e6))
     store.create(existing_plan(ours, theirs))
-    assert {path.name for path in ours.iterdir()} == {"ca.pem", "server.pem", "server-key.pem", "server.csr"}
+    assert {path.name for path in ours.iterdir()} == {"ca.pem", "ca.crl", "server.pem", "server-key.pem", "server.csr"}
     assert (ours / "ca.pem").read_bytes() == (theirs / "ca.pem").read_bytes()
     assert verifies(ours / "server.pem", theirs / "ca.pem")
 

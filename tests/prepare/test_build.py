@@ -170,6 +170,7 @@ def test_every_certificate_that_is_used_is_made_for_it(topology: Topology) -> No
             assert leaf.role is (Role.SERVER if topology.tls.leaves is Leaves.SHARED else role)
             assert given_flags[f"{name}trusted-ca-file"] == made.tls.ca == f"{made.pki.directory}/ca.pem"
             assert given_flags[f"{name}client-cert-auth"] == "true"
+            assert given_flags[f"{name or 'client-'}crl-file"] == f"{made.pki.directory}/ca.crl"
     if made.tls:
         for one in made.tls.identities:
             assert one.cn == issued[Path(one.certificate).stem].subject.CN
