@@ -18,6 +18,8 @@ class EventKind(enum.Enum):
     SIGNAL_SENT = "signal-sent"
     PAUSED = "paused"
     RESUMED = "resumed"
+    UNHEALTHY = "unhealthy"
+    HEALTHY = "healthy"
     LEADER_CHANGED = "leader-changed"
     QUORUM_LOST = "quorum-lost"
     QUORUM_REGAINED = "quorum-regained"
@@ -66,6 +68,8 @@ _WORDS: Final = {
     EventKind.SIGNAL_SENT: "{signal}, as asked",
     EventKind.RESTARTED: "restart {restarts}, after {delay_s:g} s",
     EventKind.FAILED: "{why} {remedy}",
+    EventKind.UNHEALTHY: "runs and does not answer",
+    EventKind.HEALTHY: "answers again",
     EventKind.LEADER_CHANGED: "leads since term {term}",
     EventKind.QUORUM_LOST: "{healthy} of {voters} voters healthy",
     EventKind.QUORUM_REGAINED: "{healthy} of {voters} voters healthy",

@@ -16,6 +16,7 @@ class Condition(enum.Enum):
 
     STARTING = "starting"
     READY = "ready"
+    UNHEALTHY = "unhealthy"
     PAUSED = "paused"
     DOWN = "down"
     STOPPED = "stopped"
@@ -78,6 +79,8 @@ _AFTER: Final = {
     EventKind.SPAWNED: Condition.STARTING,
     EventKind.ADOPTED: Condition.READY,
     EventKind.READY: Condition.READY,
+    EventKind.UNHEALTHY: Condition.UNHEALTHY,
+    EventKind.HEALTHY: Condition.READY,
     EventKind.PAUSED: Condition.PAUSED,
     EventKind.RESUMED: Condition.READY,
     EventKind.EXITED: Condition.DOWN,
@@ -137,6 +140,8 @@ def timeline(
                 tracks[event.node].begin(Span(text=Condition.STOPPED.value, begin_s=at_s))
             case kind if kind in _AFTER and event.node in tracks:
                 tracks[event.node].begin(Span(text=_AFTER[kind].value, begin_s=at_s))
+        if event.kind is EventKind.EXITED and leaders.spans and leaders.spans[-1].text == event.node:
+            leaders.end(at_s)
     begin_s = since_s if since_s is not None else told[0].monotonic_s if told else now_s
 
     def shown(spans: Iterable[T]) -> tuple[T, ...]:

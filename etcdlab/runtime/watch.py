@@ -1,4 +1,4 @@
-"""Journaling what happens to the cluster as a whole: leaders change, quorum is lost and regained.
+"""Journaling what no member's process tells: leaders change, voters stop to answer, quorum is lost and regained.
 
 The members' logs say at once that something happened; what it means is then measured. Between news the members are
 looked at every two seconds.
@@ -11,6 +11,7 @@ from typing import Final
 import trio
 
 from etcdlab.model.event import EventKind
+from etcdlab.model.lifecycle import NodeState
 from etcdlab.model.quorum import quorum
 from etcdlab.model.status import LabStatus
 from etcdlab.runtime.health import is_healthy
@@ -20,9 +21,9 @@ from etcdlab.runtime.node import Node
 WATCH_S: Final = 2.0
 """Seconds between looks at the members' health when their logs report nothing."""
 LOST_WATCH_S: Final = 0.2
-"""The same while there is no quorum."""
+"""The same while a voter that runs is not healthy, or there is no quorum."""
 ELECTIONS: Final = 3
-"""Election timeouts that a cluster without a leader gets before it counts as one that lost its quorum."""
+"""Election timeouts that voters without a leader get before they count as unhealthy."""
 
 _LEADER: Final = re.compile(
     rb"raft\.node: \w+ (?P<what>elected leader|changed leader from \w+ to|lost leader) (?P<leader>\w+)"
@@ -41,6 +42,7 @@ class Watch:
         self._news = trio.Event()
         self._term = journal.past.term
         self._has_quorum: bool | None = None
+        self._unhealthy: frozenset[str] = frozenset()
 
     def begin(self) -> None:
         """The cluster is up: from now on a lost quorum is news."""
@@ -49,6 +51,7 @@ class Watch:
     def end(self) -> None:
         """The cluster is about to be stopped: its end is no news. What begins afterwards may count terms anew."""
         self._has_quorum = None
+        self._unhealthy = frozenset()
         self._term = 0
 
     def wake(self) -> None:
@@ -81,37 +84,51 @@ class Watch:
         """Look for ever: in intervals, and when woken."""
         enough = quorum(len(self._voters))
         while True:
-            with trio.move_on_after(LOST_WATCH_S if self._has_quorum is False else WATCH_S):
+            is_whole = self._has_quorum is not False and not self._unhealthy
+            with trio.move_on_after(WATCH_S if is_whole else LOST_WATCH_S):
                 await self._news.wait()
             self._news = trio.Event()
             if self._has_quorum is None:
                 continue
-            healthy = await self._count_healthy()
-            if self._has_quorum and healthy < enough:
+            healthy = await self._find_healthy()
+            if self._has_quorum and (len(healthy) < enough or self._running() - healthy - self._unhealthy):
                 # An election looks the same while it lasts.
                 await trio.sleep(ELECTIONS * self._election_timeout_s)
-                healthy = await self._count_healthy()
-            self._report(healthy, has_quorum=healthy >= enough)
+                healthy |= await self._find_healthy()
+            self._report(healthy, has_quorum=len(healthy) >= enough)
 
-    def _report(self, healthy: int, *, has_quorum: bool) -> None:
-        if self._has_quorum in (None, has_quorum):
+    def _report(self, healthy: frozenset[str], *, has_quorum: bool) -> None:
+        if self._has_quorum is None:  # its end began meanwhile
             return
-        self._has_quorum = has_quorum
-        kind = EventKind.QUORUM_REGAINED if has_quorum else EventKind.QUORUM_LOST
-        self._journal.emit(kind, healthy=healthy, voters=len(self._voters))
+        running = self._running()
+        for node in self._voters:
+            if node.name in running - healthy - self._unhealthy:
+                self._journal.emit(EventKind.UNHEALTHY, node.name)
+            elif node.name in running & healthy & self._unhealthy:
+                self._journal.emit(EventKind.HEALTHY, node.name)
+        self._unhealthy = running - healthy
+        if has_quorum != self._has_quorum:
+            self._has_quorum = has_quorum
+            kind = EventKind.QUORUM_REGAINED if has_quorum else EventKind.QUORUM_LOST
+            self._journal.emit(kind, healthy=len(healthy), voters=len(self._voters))
 
-    async def _count_healthy(self) -> int:
-        """How many answer a linearizable read within the probe's bound."""
-        healthy = 0
+    def _running(self) -> frozenset[str]:
+        """Those that were healthy once and ought to be: no one's start, end or pause."""
+        return frozenset(
+            node.name for node in self._voters if node.state is NodeState.RUNNING and node.process and not node.paused
+        )
+
+    async def _find_healthy(self) -> frozenset[str]:
+        """Those that answer a linearizable read within the probe's bound."""
+        healthy: set[str] = set()
 
         async def look(node: Node) -> None:
-            nonlocal healthy
             with trio.move_on_after(self._probe_s):
-                answer = await is_healthy(node.metrics)
-                healthy += answer  # not `+= await`: that adds to what the sum was before the wait
+                if await is_healthy(node.metrics):
+                    healthy.add(node.name)
 
         async with trio.open_nursery() as nursery:
             for node in self._voters:
                 if node.process is not None and not node.paused:
                     nursery.start_soon(look, node)
-        return healthy
+        return frozenset(healthy)

@@ -1,15 +1,18 @@
 """What faults on links do to real members, and that all else works through the fault network, too."""
 
+import contextlib
 import json
 import signal
 import statistics
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from etcdlab.errors import LabStateError, QuorumError, ToolError, UnknownMemberError, UsageError
+from etcdlab.gateway import Gateway, client_context
 from etcdlab.lab import Lab
 from etcdlab.model.event import EventKind
 from etcdlab.model.link import CLIENTS, Blackhole, Cut, Delay, Link
@@ -24,15 +27,16 @@ pytestmark = pytest.mark.etcd
 NAMES = ("n1", "n2", "n3")
 ELECTION_S = 1.0
 AGREED_S = 1.0
+SNAPSHOT_COUNT = 100
+CLIENTS_AT_ONCE = 40
 
 
 @pytest.fixture(scope="module")
 def _lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Lab]]:
     home = tmp_path_factory.mktemp("h")
     # Elections ten times as long as in the fast profile, so that a busy machine is not taken for a fault.
-    etcd = EtcdTable(
-        profile=Profile.FAST, flags={"heartbeat-interval": 100, "election-timeout": int(ELECTION_S * 1000)}
-    )
+    flags = {"heartbeat-interval": 100, "election-timeout": int(ELECTION_S * 1000), "snapshot-count": SNAPSHOT_COUNT}
+    etcd = EtcdTable(profile=Profile.FAST, flags=flags)
     topology = Topology(name="links", nodes=3, etcd=etcd, network=NetworkTable(faults=True))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ETCDLAB_HOME", str(home))
@@ -100,12 +104,14 @@ def test_an_isolated_leader_gets_nothing_and_the_others_elect(lab: Lab) -> None:
         assert get(lab, other, "during") == "1"
         assert get(lab, leader, "during") == ""
         assert not reads(lab, leader)
+        lab.wait_for_event(EventKind.UNHEALTHY, leader, since=mark)
         (fault,) = (event for event in lab.events(since=mark) if event.kind is EventKind.FAULT_INJECTED)
         took_s = elected.monotonic_s - fault.monotonic_s
     assert took_s < 2 * ELECTION_S + 1.0, "and what it takes to hear of it"
     lab.wait_until(lambda status: all(node.healthy for node in status.nodes))
     assert wait_agreed(lab) < AGREED_S + 1.0
     assert get(lab, leader, "during") == "1"
+    lab.wait_for_event(EventKind.HEALTHY, leader, since=mark)
 
 
 def test_a_hold_from_the_leader_costs_that_follower_its_leader_and_nobody_else(lab: Lab) -> None:
@@ -234,13 +240,21 @@ def test_a_reset_heals(lab: Lab) -> None:
     assert lab.status().verdict is ClusterVerdict.HEALTHY
 
 
-def test_a_member_comes_back_and_catches_up_from_a_snapshot(lab: Lab) -> None:
+def test_a_member_that_missed_more_than_the_leader_keeps_gets_a_snapshot(lab: Lab) -> None:
+    """5,000 entries before its last snapshot of its own (DefaultSnapshotCatchUpEntries, etcd 3.5 server.go)."""
     leader, one, _ = roles(lab)
-    with lab.stopped(one):
-        for number in range(20):
-            lab.etcdctl("put", f"missed-{number}", "x" * 1000, member=leader)
+    mark = lab.mark()
+    url, context = lab.plan.select([leader])[0].client_url, client_context(lab.plan)
+
+    def write(client: int) -> None:
+        with contextlib.closing(Gateway(url, context, timeout_s=10)) as gateway:
+            for number in range((5_000 + 2 * SNAPSHOT_COUNT) // CLIENTS_AT_ONCE):
+                gateway.put(f"missed-{client}", str(number))
+
+    with lab.stopped(one), ThreadPoolExecutor(CLIENTS_AT_ONCE) as clients:
+        list(clients.map(write, range(CLIENTS_AT_ONCE)))
+    lab.wait_for_log(one, "applied snapshot", since=mark)
     assert wait_agreed(lab) < 30
-    assert get(lab, one, "missed-19") == "x" * 1000
 
 
 def test_a_daemon_that_is_killed_changes_nothing_on_the_links(lab: Lab) -> None:

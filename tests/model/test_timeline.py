@@ -55,6 +55,11 @@ def test_a_members_conditions_follow_each_other():
     assert (shown.begin_s, shown.end_s, (shown.ended - shown.began).total_seconds()) == (10, 100, 90)
 
 
+def test_one_that_does_not_answer_is_unhealthy_until_it_does():
+    told = [(1, EventKind.READY, "n1", {}), (2, EventKind.UNHEALTHY, "n1", {}), (5, EventKind.HEALTHY, "n1", {})]
+    assert spans(of(*told).members["n1"]) == [("ready", 1, 2), ("unhealthy", 2, 5), ("ready", 5, None)]
+
+
 def test_a_stop_that_was_asked_for_is_no_end_of_its_own():
     told = [
         (1, EventKind.ADOPTED, "n2", {}),
@@ -63,6 +68,13 @@ def test_a_stop_that_was_asked_for_is_no_end_of_its_own():
         (5, EventKind.STOPPED, "n2", {}),
     ]
     assert spans(of(*told).members["n2"]) == [("ready", 1, 5), ("stopped", 5, None)]
+
+
+def test_a_leader_leads_no_longer_than_it_lives():
+    told = [(1, EventKind.LEADER_CHANGED, "n1", {"term": 2}), (3, EventKind.EXITED, "n1", {})]
+    assert spans(of(*told).leaders) == [("n1", 1, 3)]
+    again = of(*told, (4, EventKind.LEADER_CHANGED, "n1", {"term": 3}))
+    assert (spans(again.leaders), again.leader_changes) == ([("n1", 1, 3), ("n1", 4, None)], 1)
 
 
 def test_leaders_and_how_often_they_changed():

@@ -219,6 +219,49 @@ class TestQuorum:
         assert quorum == [EventKind.QUORUM_LOST, EventKind.QUORUM_REGAINED]
 
 
+class TestHealth:
+    """What no process tells: that a member runs, and does not answer."""
+
+    def told(self, lab):
+        kinds = (EventKind.UNHEALTHY, EventKind.HEALTHY, EventKind.QUORUM_LOST)
+        return [(kind, name) for kind, name in lab.kinds() if kind in kinds]
+
+    async def test_one_that_runs_and_does_not_answer_is_told_once_and_when_it_answers_again(
+        self, ready, autojump_clock
+    ):
+        ready.sick.add("n2")
+        await trio.sleep(60)
+        assert self.told(ready) == [(EventKind.UNHEALTHY, "n2")]
+        ready.sick.clear()
+        await trio.sleep(60)
+        assert self.told(ready) == [(EventKind.UNHEALTHY, "n2"), (EventKind.HEALTHY, "n2")]
+
+    async def test_an_election_makes_nobody_unhealthy(self, ready, autojump_clock):
+        await trio.sleep(10 * watch.WATCH_S - 0.01)  # the next look is in a moment
+        ready.sick |= {"n1", "n2", "n3"}
+        await trio.sleep(watch.ELECTIONS * ready.plan.election_timeout_s)
+        ready.sick.clear()
+        await trio.sleep(60)
+        assert self.told(ready) == []
+
+    async def test_who_is_paused_or_stopped_is_not_expected_to_answer(self, ready, autojump_clock):
+        await ready.cluster.pause(["n2"], force=False)
+        await trio.sleep(60)
+        await ready.cluster.resume(["n2"])
+        await ready.cluster.stop(["n2"], force=False)
+        await trio.sleep(60)
+        assert self.told(ready) == []
+
+    async def test_one_that_ends_while_it_does_not_answer_begins_anew(self, ready, autojump_clock):
+        ready.sick.add("n2")
+        await trio.sleep(60)
+        await ready.cluster.stop(["n2"], force=False)
+        ready.sick.clear()
+        await ready.cluster.start(["n2"])
+        await trio.sleep(60)
+        assert self.told(ready) == [(EventKind.UNHEALTHY, "n2")]
+
+
 class TestVerbs:
     async def test_stop_and_start_return_when_done(self, ready, autojump_clock):
         await ready.cluster.stop(["n3"], force=False)
