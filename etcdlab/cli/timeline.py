@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime
 from itertools import pairwise
+from pathlib import Path
 from typing import Final
 
 import click
@@ -10,6 +11,8 @@ import click
 from etcdlab.cli.moment import Moment
 from etcdlab.cli.result import Cell, Result, View
 from etcdlab.cli.verb import lab_option, verb
+from etcdlab.errors import EtcdlabError
+from etcdlab.export.timeline_page import page
 from etcdlab.lab import Lab
 from etcdlab.model.text import printable
 from etcdlab.model.timeline import Condition, Span, Timeline
@@ -22,21 +25,38 @@ LEADS: Final = "L"
 _MARKS: Final = {
     Condition.READY: "=",
     Condition.STARTING: "-",
+    Condition.UNHEALTHY: "u",
     Condition.PAUSED: "p",
     Condition.DOWN: ".",
     Condition.STOPPED: "s",
     Condition.FAILED: "x",
 }
-_LEGEND: Final = "L leads  = ready  - starting  . down  p paused  s stopped  x failed  ~ injected  ! no quorum"
+_WORST_FIRST: Final = (
+    Condition.FAILED, Condition.DOWN, Condition.STOPPED, Condition.PAUSED, Condition.UNHEALTHY, Condition.STARTING,
+)  # fmt: skip
+_LEGEND: Final = (
+    "L leads  = ready  - starting  u unhealthy  p paused  . down  s stopped  x failed",
+    "~ injected  ! no quorum",
+)
 
 
 @verb("timeline", example="etcdlab timeline --since 5m")
 @click.option("--since", type=Moment(), metavar="TIME", help='Only from then on: "5m" ago, or an ISO time.')
+@click.option(
+    "--html", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write it as one web page instead."
+)
 @lab_option
-def timeline(since: datetime | None, lab: str | None) -> Result:
+def timeline(since: datetime | None, html: Path | None, lab: str | None) -> Result:
     """Show how members were, who led and what was injected, against time."""
-    shown = Lab(labdir.choose(lab)).timeline(since=since)
-    return Result(view=_chart(shown), data=shown)
+    chosen = Lab(labdir.choose(lab))
+    shown = chosen.timeline(since=since)
+    if html is None:
+        return Result(view=_chart(shown), data=shown)
+    try:
+        html.write_text(page(chosen.name, shown, chosen.events()), encoding="utf-8")
+    except OSError as error:
+        raise EtcdlabError(f"{html} cannot be written: {error.strerror}", hint="Name another file.") from None
+    return Result(view=[html.resolve().as_uri()], data=shown)
 
 
 def _chart(shown: Timeline) -> View:
@@ -49,7 +69,8 @@ def _chart(shown: Timeline) -> View:
     for name, line, style in rows:
         text = f"{name:{width}}  {line}".rstrip()
         yield Cell(text, style) if style else text
-    yield Cell(_LEGEND, "quiet")
+    for line in _LEGEND:
+        yield Cell(line, "quiet")
 
 
 def _rows(shown: Timeline, slots: list[tuple[float, float]]) -> Iterator[tuple[str, str, str]]:
@@ -65,7 +86,7 @@ def _rows(shown: Timeline, slots: list[tuple[float, float]]) -> Iterator[tuple[s
 def _mark(shown: Timeline, name: str, spans: tuple[Span, ...], begin_s: float, end_s: float) -> str:
     """What is worst of a slot is shown: a moment that a member was down is what people look for."""
     found = {Condition(span.text) for span in spans if span.overlaps(begin_s, end_s)}
-    for condition in (Condition.FAILED, Condition.DOWN, Condition.STOPPED, Condition.PAUSED, Condition.STARTING):
+    for condition in _WORST_FIRST:
         if condition in found:
             return _MARKS[condition]
     if any(leader.text == name and leader.overlaps(begin_s, end_s) for leader in shown.leaders):

@@ -14,7 +14,7 @@ def running(fake_lab):
 
 def rows() -> dict[str, str]:
     lines = run("timeline").output.splitlines()
-    return {line.split()[0]: line[4:] for line in lines[1:-1]}
+    return {line.split()[0]: line[4:] for line in lines[1:-2]}
 
 
 def test_members_are_rows_and_time_goes_to_the_right():
@@ -25,6 +25,21 @@ def test_members_are_rows_and_time_goes_to_the_right():
     assert shown["n1"][-1] in "L="
     assert shown["n2"][-1] == "s"
     assert len(shown["n1"]) == len(shown["n2"]) == 60
+
+
+def test_it_is_a_page_too(tmp_path):
+    file = tmp_path / "timeline.html"
+    told = run("timeline", "--html", str(file))
+    assert told.output.strip() == file.as_uri()
+    text = file.read_text()
+    assert "fake: what happened" in text
+    assert "leads since term" in text
+    assert run_json("timeline", "--html", str(file))["members"].keys() == {"n1", "n2"}
+
+
+def test_a_page_that_cannot_be_written_is_named(tmp_path):
+    refused = run("timeline", "--html", str(tmp_path / "no" / "where.html"), status=1)
+    assert "where.html cannot be written: No such file or directory" in refused.stderr
 
 
 def test_it_is_data_for_programs():
