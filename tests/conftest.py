@@ -14,7 +14,6 @@ from hypothesis import HealthCheck, settings
 from etcdlab.lab import Lab
 from etcdlab.model.topology import EtcdTable, Profile, Topology
 from etcdlab.prepare.ports import Ports
-from tests.e2e.labs import running
 from tests.fake_lab import FakeLab
 
 pytest_plugins = ["pytester"]
@@ -67,7 +66,7 @@ def _shared_lab() -> Iterator[tuple[Path, Lab]]:
     with tempfile.TemporaryDirectory(prefix="lab-") as home, pytest.MonkeyPatch.context() as patch:
         patch.setenv("ETCDLAB_HOME", home)
         topology = Topology(name="shared", nodes=3, etcd=EtcdTable(profile=Profile.FAST))
-        with running(topology) as (lab, _):
+        with Lab.up(topology) as lab:  # gone with this process, however that ends
             yield Path(home), lab
 
 

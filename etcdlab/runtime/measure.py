@@ -51,8 +51,8 @@ def view(plan: Plan, nodes: Mapping[str, Node], found: Mapping[str, Measurement]
 
 
 def verdict(plan: Plan, nodes: Mapping[str, Node], views: tuple[NodeStatus, ...]) -> ClusterVerdict:
-    """One word: all healthy, enough healthy, too few, or nothing runs."""
-    if all(node.process is None for node in nodes.values()):
+    """One word: all healthy, enough healthy, too few, or nothing runs nor will without being asked to."""
+    if all(node.state in (NodeState.STOPPED, NodeState.FAILED) for node in nodes.values()):
         return ClusterVerdict.STOPPED
     if all(node.healthy for node in views):
         return ClusterVerdict.HEALTHY

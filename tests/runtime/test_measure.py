@@ -27,13 +27,13 @@ def said(member, *, healthy=True, leader=1, cluster=CLUSTER, term=2, learner=Fal
 def seen(tmp_path):
     """What is seen of a lab whose members said this, in order; None for one without a process."""
 
-    def see(*answers, learners=0):
+    def see(*answers, learners=0, down=NodeState.STOPPED):
         plan = make_plan(tmp_path, nodes=len(answers), learners=learners)
         nodes = {
             node.name: SimpleNamespace(
                 name=node.name,
                 plan=node,
-                state=NodeState.RUNNING if answer else NodeState.STOPPED,
+                state=NodeState.RUNNING if answer else down,
                 process=answer and SimpleNamespace(identity=ProcessIdentity(pid=4711, start_time=1, boot="")),
                 paused=False,
                 restarts=0,
@@ -65,6 +65,13 @@ def seen(tmp_path):
 )
 def test_the_verdict(seen, answers, verdict):
     assert seen(*answers).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("state", "verdict"), [(NodeState.BACKOFF, ClusterVerdict.NO_QUORUM), (NodeState.FAILED, ClusterVerdict.STOPPED)]
+)
+def test_members_that_will_be_started_again_make_no_stopped_lab(seen, state, verdict):
+    assert seen(None, None, None, down=state).verdict is verdict
 
 
 def test_the_leader_and_the_ids(seen):
