@@ -26,6 +26,7 @@ from etcdlab.history import Mark
 from etcdlab.interpreter import Interpreter
 from etcdlab.links import Links
 from etcdlab.member import Member
+from etcdlab.model.disk import Freed
 from etcdlab.model.event import Event, EventKind
 from etcdlab.model.healed import Healed
 from etcdlab.model.plan import IdentityPlan, Plan
@@ -243,10 +244,11 @@ class Lab(Links):
         deadline = time.monotonic() + timeout
         while not predicate(status := self.status()):
             if time.monotonic() > deadline:
+                leader = f"leader {status.leader or 'none'}"
                 members = ", ".join(f"{node.name} {condition(node)}" for node in status.nodes)
                 raise TimedOutError(
                     f"not so within {timeout:g} s: lab {self.name!r} is {status.verdict.value} "
-                    f"(leader {status.leader or 'none'}; {members})",
+                    f"({'; '.join([leader, members, *status.problems])})",
                     hint=f"`etcdlab logs --lab {self.name}` shows what the members wait for.",
                 )
             time.sleep(POLL_S)
@@ -347,6 +349,13 @@ class Lab(Links):
         """
         return self.client().heal_all()
 
+    def free_space(self) -> Freed:
+        """Make space in the members' databases, and so end the alarm NOSPACE: compact, defragment, disarm.
+
+        Raises LabStateError.
+        """
+        return self.client().free_space()
+
     @property
     def certificates(self) -> Certificates:
         """Its certificates, to have something wrong with them."""
@@ -378,6 +387,16 @@ class Lab(Links):
         finally:
             self.client().resume(members)
         self.wait_until(lambda status: all(node.healthy for node in status.nodes if node.name in members))
+
+    @contextlib.contextmanager
+    def full_disk(self, *members: str, force: bool = False) -> Iterator[tuple[str, ...]]:
+        """The disks of these members are full inside the block, and they are healthy again after it."""
+        try:
+            members = self.client().fill_disks(members, force=force)
+            yield members
+        finally:
+            self.client().heal_disks(members)
+            self.client().start(members)
 
     @contextlib.contextmanager
     def without_quorum(self) -> Iterator[None]:

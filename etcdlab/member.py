@@ -10,7 +10,7 @@ from etcdlab.history import Mark
 from etcdlab.model.disk import Part
 from etcdlab.model.plan import NodePlan
 from etcdlab.model.status import NodeStatus
-from etcdlab.model.units import Time, lasting
+from etcdlab.model.units import Time, lasting, size
 
 if TYPE_CHECKING:
     from etcdlab.lab import Lab
@@ -86,6 +86,18 @@ class Member:
     def corrupt(self, part: Part = Part.WAL) -> None:
         """Damage its data, while it is down, so that it cannot start. Raises LabStateError."""
         self._lab.client().damage(self.name, part)
+
+    def fill_disk(self, *, for_: Time | None = None, force: bool = False) -> None:
+        """Have its disk full until it is healed, or that time is over: what it writes then ends it, to no loss."""
+        self._lab.client().fill_disks([self.name], force=force, for_s=lasting(for_))
+
+    def limit_database(self, quota: int | str, *, force: bool = False) -> None:
+        """Restart it with this quota, bytes or "64KiB", until it is healed: what exceeds it raises NOSPACE."""
+        self._lab.client().limit_databases([self.name], size(quota), force=force)
+
+    def heal_disk(self) -> None:
+        """Have its disk as it was; with another quota it is restarted."""
+        self._lab.client().heal_disks([self.name])
 
     def repair(self) -> None:
         """Make it anew: removed from the cluster, added, started with empty data. Raises LabStateError if it serves."""

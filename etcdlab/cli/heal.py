@@ -12,7 +12,7 @@ from etcdlab.model.link import in_words
 @verb("heal", example="etcdlab heal")
 @lab_option
 def heal(lab: str | None) -> Result:
-    """Undo all faults: of links, of certificates, and of members, which are resumed and started."""
+    """Undo all faults: of links, certificates, disks, and of members, which are resumed and started."""
     healed = attach(lab).heal_all()
     return Result(view=["there was nothing to heal"] if healed.is_nothing else _lines(healed), data=healed)
 
@@ -22,6 +22,8 @@ def _lines(healed: Healed) -> Iterator[str]:
         yield f"links: {in_words(sorted({active.link for active in healed.faults}))}"
     if healed.defects:
         yield f"certificates: {', '.join(defect.stem for defect in healed.defects)}"
+    if healed.shortages:
+        yield f"disks: {', '.join(map(str, healed.shortages))}"
     if healed.resumed:
         yield f"resumed: {', '.join(healed.resumed)}"
     if healed.started:

@@ -22,7 +22,7 @@ from etcdlab.prepare.labdir import all_labs
 def status(lab: str | None, watch: bool, interval: float, json_lines: bool) -> Result:
     """Measure a lab now: each member's state, health, place in the cluster and cost.
 
-    Exit status: 0 healthy, 4 degraded (quorum, but not all members), 5 no quorum, 3 not running.
+    Exit status: 0 healthy, 4 degraded (quorum, but not all members, or no space), 5 no quorum, 3 not running.
     """
     chosen = Lab.attach(lab)
     if watch:

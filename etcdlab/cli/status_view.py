@@ -31,6 +31,8 @@ def status_view(measured: LabStatus) -> View:
         yield Cell(f"injected: {fault}: {in_words(sorted(links))}", "warning")
     for defect in measured.defects:
         yield Cell(f"injected: {defect.defect.value} certificate {defect.stem}", "warning")
+    for shortage in measured.shortages:
+        yield Cell(f"injected: {shortage}", "warning")
     for node in measured.nodes:
         if node.problem:
             yield Cell(f"{node.name}: {node.problem}", "warning")

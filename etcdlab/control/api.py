@@ -15,6 +15,7 @@ from etcdlab.control import wire
 from etcdlab.control.openapi import Operation, document
 from etcdlab.control.supervisor import Supervisor
 from etcdlab.errors import UsageError
+from etcdlab.model.disk import Freed
 from etcdlab.model.event import Event
 from etcdlab.model.healed import Healed
 from etcdlab.model.link import CLIENTS, Link, all_links
@@ -51,6 +52,18 @@ class Api:
             _post("/tls/inject", "Give leaves a defect", self.spoil, wire.DefectRequest),
             _post("/tls/heal", "Have leaves as they were", self.heal_leaves, wire.HealLeavesRequest),
             _post("/disk/corrupt", "Damage the data of a member", self.damage, wire.DamageRequest),
+            _on_nodes("/disk/full", "Have members' disks full", self.fill_disks, wire.HoldRequest),
+            _on_nodes("/disk/quota", "Restart members with another quota", self.limit_databases, wire.QuotaRequest),
+            _post(
+                "/disk/heal",
+                "Have disks as they were",
+                self.heal_disks,
+                wire.HealDisksRequest,
+                answer=wire.ShortagesAnswer,
+            ),
+            _post(
+                "/disk/free", "Make space in databases, disarm NOSPACE", self.free_space, wire.FreeRequest, answer=Freed
+            ),
             _post("/repair", "Make a member anew whose data is lost or damaged", self.repair, wire.RepairRequest),
             _post("/heal", "Undo all that was done on purpose", self.heal_all, wire.HealAllRequest, answer=Healed),
             _post("/reset", "Make the lab pristine", self.reset, wire.ResetRequest, answer=ResetOutcome),
@@ -159,6 +172,27 @@ class Api:
         (node,) = self._known([request.node])
         await self._cluster.damage(node, request.part)
         return wire.Acknowledgement()
+
+    async def fill_disks(self, request: wire.HoldRequest) -> wire.NodesAnswer:
+        """Fill."""
+        nodes = await self._meant(request.nodes)
+        await self._cluster.fill_disks(nodes, force=request.force, for_s=request.for_s)
+        return wire.NodesAnswer(nodes=nodes)
+
+    async def limit_databases(self, request: wire.QuotaRequest) -> wire.NodesAnswer:
+        """Limit."""
+        nodes = await self._meant(request.nodes)
+        await self._cluster.limit_databases(nodes, request.quota, force=request.force)
+        return wire.NodesAnswer(nodes=nodes)
+
+    async def heal_disks(self, request: wire.HealDisksRequest) -> wire.ShortagesAnswer:
+        """Have disks as they were."""
+        nodes = request.nodes and await self._meant(request.nodes)
+        return wire.ShortagesAnswer(healed=await self._cluster.heal_disks(nodes))
+
+    async def free_space(self, _: wire.FreeRequest) -> Freed:
+        """Free."""
+        return await self._cluster.free_space()
 
     async def repair(self, request: wire.RepairRequest) -> wire.Acknowledgement:
         """Repair."""

@@ -14,7 +14,7 @@ import msgspec
 from etcdlab.control import wire
 from etcdlab.errors import ControlError, EtcdlabError, NotRunningError, TimedOutError, TopologyError, by_code
 from etcdlab.model.certificate import Defect
-from etcdlab.model.disk import Part
+from etcdlab.model.disk import Freed, Part, Shortage
 from etcdlab.model.event import Event
 from etcdlab.model.healed import Healed
 from etcdlab.model.link import AnyFault, FaultKind, Link
@@ -106,6 +106,27 @@ class Client:
     def damage(self, node: str, part: Part) -> None:
         """Damage the data of a member that is down. Raises LabStateError."""
         self._post("/v1/disk/corrupt", wire.DamageRequest(node=node, part=part))
+
+    def fill_disks(self, nodes: Sequence[str], *, force: bool = False, for_s: float | None = None) -> tuple[str, ...]:
+        """Have members' disks full, for so many seconds or until they are healed. Raises QuorumError, LabStateError."""
+        return self._act("/v1/disk/full", wire.HoldRequest(nodes=tuple(nodes), force=force, for_s=for_s))
+
+    def limit_databases(self, nodes: Sequence[str], quota: int, *, force: bool = False) -> tuple[str, ...]:
+        """Restart members with another quota in bytes, theirs until it is healed. Raises QuorumError."""
+        return self._act("/v1/disk/quota", wire.QuotaRequest(nodes=tuple(nodes), quota=quota, force=force))
+
+    def heal_disks(self, nodes: Sequence[str] | None = None) -> tuple[Shortage, ...]:
+        """Have disks as they were, these or all; returns what they lacked."""
+        body = wire.HealDisksRequest(nodes=None if nodes is None else tuple(nodes))
+        content = self._post("/v1/disk/heal", body)
+        with self._translated():
+            return msgspec.json.decode(content, type=wire.ShortagesAnswer).healed
+
+    def free_space(self) -> Freed:
+        """Forget the history of keys, defragment each voting member, disarm NOSPACE. Raises LabStateError."""
+        content = self._post("/v1/disk/free", wire.FreeRequest())
+        with self._translated():
+            return msgspec.json.decode(content, type=Freed)
 
     def repair(self, node: str) -> None:
         """Make a member anew whose data is lost or damaged; returns when it runs. Raises LabStateError."""

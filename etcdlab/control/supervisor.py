@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Collection, Sequence
 from typing import Protocol
 
 from etcdlab.model.certificate import Defect
-from etcdlab.model.disk import Part
+from etcdlab.model.disk import Freed, Part, Shortage
 from etcdlab.model.event import Event
 from etcdlab.model.healed import Healed
 from etcdlab.model.link import AnyFault, Link, LinkFault
@@ -60,6 +60,18 @@ class Supervisor(Protocol):
 
     async def damage(self, name: str, part: Part) -> None:
         """Damage the data of a member that is down. Raises LabStateError."""
+
+    async def fill_disks(self, names: Sequence[str], *, force: bool, for_s: float | None) -> None:
+        """Have members' disks full, for so many seconds or until they are healed. Raises QuorumError unless `force`."""
+
+    async def limit_databases(self, names: Sequence[str], quota: int, *, force: bool) -> None:
+        """Restart members with another quota, theirs until it is healed. Raises QuorumError unless `force`."""
+
+    async def heal_disks(self, names: Collection[str] | None) -> tuple[Shortage, ...]:
+        """Have disks as they were, these or (None) all. What they lacked."""
+
+    async def free_space(self) -> Freed:
+        """Forget the history of keys, defragment each voting member, disarm NOSPACE. Raises LabStateError."""
 
     async def repair(self, name: str) -> None:
         """Make a member anew whose data is lost or damaged. Raises LabStateError."""

@@ -5,7 +5,7 @@ from typing import Annotated
 import msgspec
 
 from etcdlab.model.certificate import Defect
-from etcdlab.model.disk import Part
+from etcdlab.model.disk import Part, Shortage
 from etcdlab.model.link import AnyFault, FaultKind, Link, LinkFault
 
 WIRE_VERSION = 1
@@ -40,7 +40,7 @@ class ForceableRequest(Request, frozen=True):
 
 
 class HoldRequest(Request, frozen=True):
-    """Body of `stop` and `pause`."""
+    """Body of `stop`, `pause` and `disk/full`."""
 
     nodes: Names
     force: Force = False
@@ -121,6 +121,24 @@ class DamageRequest(Request, frozen=True):
     part: Part = Part.WAL
 
 
+class QuotaRequest(Request, frozen=True):
+    """Body of `disk/quota`."""
+
+    nodes: Names
+    quota: Annotated[int, msgspec.Meta(gt=0, description="Bytes that a database may have.")]
+    force: Force = False
+
+
+class HealDisksRequest(Request, frozen=True):
+    """Body of `disk/heal`; may be left out, and then everything is healed."""
+
+    nodes: Names | None = None
+
+
+class FreeRequest(Request, frozen=True):
+    """Body of `disk/free`; there is nothing to say, so it may be left out."""
+
+
 class RepairRequest(Request, frozen=True):
     """Body of `repair`."""
 
@@ -166,6 +184,13 @@ class NodesAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """The request was carried out, on these members."""
 
     nodes: tuple[str, ...]
+    version: int = WIRE_VERSION
+
+
+class ShortagesAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What disks lacked until now."""
+
+    healed: tuple[Shortage, ...]
     version: int = WIRE_VERSION
 
 

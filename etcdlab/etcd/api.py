@@ -3,11 +3,14 @@
 The gateway writes 64-bit integers as strings and leaves out zero values, hence the defaults and the lax decoding.
 """
 
+import re
+from collections.abc import Iterator
 from typing import Any, Final, TypeVar
 
 import msgspec
 
-HEALTH: Final = "/health"
+HEALTH: Final = "/health?exclude=NOSPACE"
+"""With that alarm a member refuses to write, and has a quorum all the same. etcd 3.4 does not know the word."""
 VERSION: Final = "/version"
 STATUS: Final = "/v3/maintenance/status"
 MEMBER_LIST: Final = "/v3/cluster/member/list"
@@ -53,7 +56,10 @@ _STATUS_NAMES: Final = {
 
 
 class MemberStatus(msgspec.Struct, frozen=True, rename=_STATUS_NAMES):
-    """`/v3/maintenance/status` of one member. `leader` is a member id, 0 for none; `db_size` in bytes."""
+    """`/v3/maintenance/status` of one member. `leader` is a member id, 0 for none; `db_size` in bytes.
+
+    `errors` has what is wrong with the whole cluster, too: alarms, as "memberID:1234 alarm:NOSPACE ".
+    """
 
     header: Header = Header()
     version: str = ""
@@ -64,6 +70,16 @@ class MemberStatus(msgspec.Struct, frozen=True, rename=_STATUS_NAMES):
     applied_index: int = 0
     is_learner: bool = False
     errors: tuple[str, ...] = ()
+
+
+_NO_SPACE: Final = re.compile(r"memberID:\s*(?P<member>\d+)\s+alarm:\s*NOSPACE")
+
+
+def without_space(status: MemberStatus) -> Iterator[str]:
+    """The ids of the members that have raised the alarm NOSPACE, for which all refuse to write."""
+    for error in status.errors:
+        if found := _NO_SPACE.search(error):
+            yield hexadecimal(int(found["member"]))
 
 
 class Member(msgspec.Struct, frozen=True, rename={"peer_urls": "peerURLs", "is_learner": "isLearner"}):

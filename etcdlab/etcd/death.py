@@ -233,6 +233,13 @@ def _words(record: Record) -> str:
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
+def disk_full_on_purpose(code: int | None, *, node: str) -> Explanation:
+    """Explain the end of a member whose disk somebody had be full, so that its log could not tell."""
+    how = "" if code is None else f": exited with status {code}"
+    remedy = f"`etcdlab disk heal {node}` has space again: {_BY_ITSELF}."
+    return Explanation(reason=ExitReason.DISK_FULL, detail=f"its disk is full, as asked{how}", remedy=remedy)
+
+
 def _disk_full(detail: str) -> Explanation:
     rule = next(rule for rule in _RULES if rule.reason is ExitReason.DISK_FULL)
     return Explanation(reason=rule.reason, detail=detail, remedy=rule.remedy)

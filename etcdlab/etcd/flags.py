@@ -3,7 +3,7 @@
 A new etcd minor is a row in the tables here. Sources: CHANGELOG-3.4 to 3.7, upgrade_3_6.md and upgrade_3_7.md.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -50,6 +50,9 @@ FEATURE_GATES: Final[dict[str, str]] = {
     "txn-mode-write-with-shared-buffer": "TxnModeWriteWithSharedBuffer",
 }
 """Boolean `experimental-` flags that became feature gates in 3.6."""
+
+
+_QUOTA: Final = "--quota-backend-bytes="
 
 
 class TlsFlags(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,6 +127,11 @@ def argv(binary: str, member: MemberFlags, version: str) -> tuple[str, ...]:
         flags["strict-reconfig-check"] = False
     flags |= translate(member.extra, parsed)
     return (binary, *(f"--{name}={_value(value)}" for name, value in flags.items()), *member.args)
+
+
+def with_quota(argv: Sequence[str], quota: int) -> tuple[str, ...]:
+    """A member's command line with another limit, in bytes, for its database."""
+    return (*(argument for argument in argv if not argument.startswith(_QUOTA)), f"{_QUOTA}{quota}")
 
 
 def has_flag(name: str, version: Version) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from etcdlab.model.certificate import LeafDefect
+from etcdlab.model.disk import Shortage
 from etcdlab.model.event import Event, EventKind
 from etcdlab.model.exit import ExitReason
 from etcdlab.model.link import AnyFault, Link, LinkFault
@@ -67,6 +68,7 @@ class Past:
         self.lives: dict[str, Life] = {}
         self.faults: tuple[LinkFault, ...] = ()
         self.defects: tuple[LeafDefect, ...] = ()
+        self.shortages: tuple[Shortage, ...] = ()
         for event in events:
             self.take_in(event)
 
@@ -77,7 +79,7 @@ class Past:
             case EventKind.LEADER_CHANGED:
                 self.term = _number(event.detail.get("term")) or 0
             case EventKind.LAB_STOPPED:
-                self.faults = self.defects = ()
+                self.faults = self.defects = self.shortages = ()
                 for life in self.lives.values():
                     life.end()
             case EventKind.JOURNAL_ROTATED:
@@ -85,6 +87,8 @@ class Past:
             case EventKind.FAULT_INJECTED | EventKind.FAULT_HEALED if "leaf" in event.detail:
                 others = tuple(defect for defect in self.defects if defect.stem != event.detail["leaf"])
                 self.defects = (*others, *(_defects(event.detail) if event.kind is EventKind.FAULT_INJECTED else ()))
+            case EventKind.FAULT_INJECTED | EventKind.FAULT_HEALED if "shortage" in event.detail:
+                self._take_in_shortages(_shortages(event.detail), injected=event.kind is EventKind.FAULT_INJECTED)
             case EventKind.FAULT_INJECTED | EventKind.FAULT_HEALED:
                 changed = _faults(event.detail)
                 places = {(active.link, type(active.fault)) for active in changed}
@@ -93,15 +97,24 @@ class Past:
             case _ if event.node is not None:
                 self.lives.setdefault(event.node, Life()).take_in(event)
 
+    def _take_in_shortages(self, told: list[Shortage], *, injected: bool) -> None:
+        places = {one.place for one in told}
+        self.shortages = tuple(one for one in self.shortages if one.place not in places)
+        if injected:
+            self.shortages += tuple(told)
+
     def summary(self) -> Any:
         """It as JSON, for a journal that begins anew."""
-        return msgspec.to_builtins(_Summary(term=self.term, lives=self.lives, faults=self.faults, defects=self.defects))
+        summary = _Summary(
+            term=self.term, lives=self.lives, faults=self.faults, defects=self.defects, shortages=self.shortages
+        )
+        return msgspec.to_builtins(summary)
 
     def _go_on(self, summary: Any) -> None:
         with contextlib.suppress(msgspec.ValidationError):
             told = msgspec.convert(summary, _Summary)
             self.term, self.lives = told.term, told.lives
-            self.faults, self.defects = told.faults, told.defects
+            self.faults, self.defects, self.shortages = told.faults, told.defects, told.shortages
 
 
 class _Summary(msgspec.Struct, frozen=True):
@@ -109,6 +122,7 @@ class _Summary(msgspec.Struct, frozen=True):
     lives: dict[str, Life]
     faults: tuple[LinkFault, ...] = ()
     defects: tuple[LeafDefect, ...] = ()
+    shortages: tuple[Shortage, ...] = ()
 
 
 def _faults(detail: dict[str, Any]) -> list[LinkFault]:
@@ -125,6 +139,12 @@ def _faults(detail: dict[str, Any]) -> list[LinkFault]:
 def _defects(detail: dict[str, Any]) -> list[LeafDefect]:
     with contextlib.suppress(msgspec.ValidationError):
         return [msgspec.convert({**detail, "stem": detail["leaf"]}, LeafDefect)]
+    return []
+
+
+def _shortages(detail: dict[str, Any]) -> list[Shortage]:
+    with contextlib.suppress(msgspec.ValidationError):
+        return [msgspec.convert(detail["shortage"], Shortage)]
     return []
 
 

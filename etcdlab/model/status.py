@@ -6,6 +6,7 @@ import msgspec
 
 from etcdlab.errors import ExitStatus
 from etcdlab.model.certificate import LeafDefect
+from etcdlab.model.disk import Shortage
 from etcdlab.model.exit import Exit
 from etcdlab.model.lifecycle import NodeState
 from etcdlab.model.link import LinkFault
@@ -76,8 +77,9 @@ class LabStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     `cluster_id` is what the members answer (16 hex digits); `is_this_lab` says whether it and the members' ids are the
     ones that this lab created: a stranger's cluster on the same ports answers "healthy" just as well. `faults` are what
-    somebody has put on links, `defects` what is wrong with leaves on purpose; `problems` are what the supervisor itself
-    lacks (space on the disk, descriptors), in words.
+    somebody has put on links, `defects` what is wrong with leaves on purpose, `shortages` what disks lack on purpose;
+    `problems` are, in words, what the supervisor itself lacks (space on the disk, descriptors), and an alarm for which
+    members that are healthy refuse to write.
     """
 
     lab: str
@@ -89,5 +91,6 @@ class LabStatus(msgspec.Struct, frozen=True, kw_only=True):
     phase: LabPhase = LabPhase.UP
     faults: tuple[LinkFault, ...] = ()
     defects: tuple[LeafDefect, ...] = ()
+    shortages: tuple[Shortage, ...] = ()
     problems: tuple[str, ...] = ()
     version: int = SCHEMA_VERSION

@@ -111,3 +111,14 @@ def seconds(given: Time, *, least: float = 0.0) -> float:
 def lasting(for_: Time | None) -> float | None:
     """How long something is to last, in seconds; None until it is undone. Raises UsageError."""
     return None if for_ is None else seconds(for_, least=MOMENT_S)
+
+
+def size(given: int | str) -> int:
+    """That size in bytes. Raises UsageError for what is none, or nothing."""
+    try:
+        count = int(Size.parse(given))
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    if not count:
+        raise UsageError("a size of 0 bytes is none")
+    return count

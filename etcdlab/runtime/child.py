@@ -6,6 +6,7 @@ task is cancelled. Decision and measurements: CONTRIBUTING.md, "Members outlive 
 
 import contextlib
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from typing import Final, Protocol
 
 import trio
 
+from etcdlab.errors import LabStateError
 from etcdlab.etcd.environment import clean
 from etcdlab.prepare.process import ProcessIdentity, identify, is_alive, send_signal
 
@@ -86,6 +88,25 @@ class AdoptedProcess:
             return is_alive(self.identity)
         except OSError:  # nothing can be looked at, for want of descriptors
             return True
+
+
+def have_disk_full(identity: ProcessIdentity, is_full: bool) -> None:
+    """Have a process write to no file any more, or to all again. Raises LabStateError where the system cannot do that.
+
+    A limit of zero for the size of files refuses what a disk without space refuses, at the same places of etcd's code,
+    but for one word ("file too large"). It needs no right, concerns this process alone, and can be taken back. That
+    the daemon blocks SIGXFSZ, and its children with it, is part of that: Go would end the process by the signal.
+    """
+    if sys.platform != "linux":
+        raise LabStateError(
+            "the disk of a member can be full on Linux alone",
+            hint="This system cannot limit the files of a process that runs.",
+        )
+    usual, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if is_alive(identity):
+        with contextlib.suppress(ProcessLookupError):
+            _, most = resource.prlimit(identity.pid, resource.RLIMIT_FSIZE)
+            resource.prlimit(identity.pid, resource.RLIMIT_FSIZE, (0 if is_full else usual, most))
 
 
 async def spawn(argv: Sequence[str], *, env: Mapping[str, str], directory: Path, log: Path) -> ChildProcess:

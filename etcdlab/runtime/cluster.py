@@ -18,7 +18,7 @@ from etcdlab.etcd import identity, log, logfile
 from etcdlab.etcd.api import GatewayError
 from etcdlab.etcd.damage import damage
 from etcdlab.model.certificate import Defect
-from etcdlab.model.disk import Part
+from etcdlab.model.disk import Freed, Part, Shortage
 from etcdlab.model.event import Event, EventKind
 from etcdlab.model.healed import Healed
 from etcdlab.model.lifecycle import NodeState
@@ -29,13 +29,15 @@ from etcdlab.model.plan import Plan, TlsPlan
 from etcdlab.model.quorum import keeps_quorum, quorum
 from etcdlab.model.reset import ResetOutcome
 from etcdlab.model.selection import require_leader
-from etcdlab.model.status import ClusterVerdict, LabPhase, LabStatus
+from etcdlab.model.status import LabPhase, LabStatus
 from etcdlab.prepare import space
 from etcdlab.prepare.labdir import LabDirectory
 from etcdlab.prepare.process import ProcessRecord
-from etcdlab.runtime import boot, leadership, repair, reset
+from etcdlab.runtime import boot, freeing, leadership, repair, reset
 from etcdlab.runtime.broadcast import Broadcast
 from etcdlab.runtime.certificates import Certificates
+from etcdlab.runtime.disks import Disks
+from etcdlab.runtime.gateway import NotDoneError
 from etcdlab.runtime.health import FAST_POLL_S, add_member
 from etcdlab.runtime.holds import Holds
 from etcdlab.runtime.http import Unreachable, client_context
@@ -90,6 +92,7 @@ class Cluster:
         self._network = FaultNetwork(directory, plan, journal) if plan.has_fault_network else None
         self._holds = Holds()
         self._certificates = Certificates(plan.pki, journal)
+        self._disks = Disks(self.nodes, journal)
         self.shutdown_requested = trio.Event()
         self.purge = False
         self._whole = trio.Lock()  # held by what acts on all members as one: boot, reset, the end
@@ -117,6 +120,7 @@ class Cluster:
             nursery.start_soon(self._watch.run)
             nursery.start_soon(self._holds.run)
             nursery.start_soon(self._certificates.run)
+            nursery.start_soon(self._disks.run)
             if self._network is not None:
                 nursery.start_soon(self._network.run)
             task_status.started()
@@ -153,16 +157,20 @@ class Cluster:
     async def _boot(self) -> LabStatus:
         if self._network is not None:
             await self._network.wait_started()
-        if self._certificates.defects and not any(map(ProcessRecord.of_living, self._directories())):
-            await (
-                self._certificates.heal()
-            )  # left by a daemon that died: with them, members that begin do not find together
+        hurt = self._certificates.defects or self._disks.shortages
+        if hurt and not any(map(ProcessRecord.of_living, self._directories())):
+            # Left by a daemon that died: with them, members that begin do not find together.
+            await self._certificates.heal()
+            self._disks.heal(self.nodes)
         members = [node for node in self.nodes.values() if node.plan.member_id is not None]
         newcomers = [node for node in self.nodes.values() if node.plan.member_id is None]
         await boot.start_staged(members, stage_s=self._plan.timeouts.stage_s)
         self._staged.set()
         faults = self._network.faults if self._network else ()
-        excused = severed(faults)
+        voters = [node.name for node in self._plan.voters]
+        has_quorum = keeps_linked_quorum(voters, [name for name in voters if name not in self._disks.full], faults)
+        # Without a quorum nobody becomes healthy.
+        excused = {*severed(faults), *self._disks.full} if has_quorum else set(self.nodes)
         await boot.wait_running([node for node in members if node.name not in excused])
         for node in newcomers:
             client = self.nodes[self._plan.voters[0].name].client
@@ -177,8 +185,6 @@ class Cluster:
             self._learn_member_id(node, member_id)
             node.start()
             await boot.wait_running([node])
-        voters = [node.name for node in self._plan.voters]
-        has_quorum = keeps_linked_quorum(voters, voters, faults)
         status = await boot.wait_agreed(self.status, excused=excused, has_quorum=has_quorum)
         self._watch.on_status(status)
         self._directory.rebuilding.unlink(missing_ok=True)
@@ -212,6 +218,7 @@ class Cluster:
             await self._stop(leaving, grace_s=grace_s)
             if len(leaving) == len(self.nodes):
                 await self._certificates.heal()
+                self._disks.heal(self.nodes)
                 if self._network is not None:
                     await self._network.end()
             self._journal.emit(EventKind.LAB_STOPPED)
@@ -232,7 +239,8 @@ class Cluster:
             phase=self._phase,
             faults=self._network.faults if self._network else (),
             defects=self._certificates.defects,
-            problems=tuple(self._problems()),
+            shortages=self._disks.shortages,
+            problems=(*measured.problems, *self._problems()),
         )
 
     def _problems(self) -> Iterator[str]:
@@ -382,6 +390,64 @@ class Cluster:
             raise LabStateError(f"the data of {name} cannot be damaged: {error}") from error
         self._journal.emit(EventKind.DATA_DAMAGED, name, part=part.value, path=str(path))
 
+    async def fill_disks(self, names: Sequence[str], *, force: bool, for_s: float | None = None) -> None:
+        """Have members' disks full, for so many seconds or until they are healed.
+
+        Raises QuorumError unless `force`, LabStateError where a disk cannot be full.
+        """
+        self._require_no_end()
+        self._require_no_reset()
+        self._require_quorum("filling the disk of", names, force=force)
+        self._disks.begin(names, quota=None, for_s=for_s)
+
+    async def limit_databases(self, names: Sequence[str], quota: int, *, force: bool) -> None:
+        """Restart members with another quota, which is theirs until it is healed. Raises QuorumError unless `force`."""
+        for name in names:
+            self._require_no_end()
+            self._require_no_reset()
+            self._require_quorum("restarting", [name], force=force)
+            self._disks.begin([name], quota=quota, for_s=None)
+            await self._restart_alive(name)
+
+    async def heal_disks(self, names: Collection[str] | None) -> tuple[Shortage, ...]:
+        """Have disks as they were, these or (None) all: there is space, and who had another quota is restarted.
+
+        What such a member raised NOSPACE for is no more, so that is disarmed.
+        """
+        healed = self._disks.heal(self.nodes if names is None else names)
+        limited = [shortage.node for shortage in healed if shortage.quota is not None]
+        for name in limited:
+            await self._restart_alive(name)
+        if limited:
+            with contextlib.suppress(NotDoneError):  # there is no quorum, say; `status` tells of the alarm
+                await freeing.disarm(self._serving_voters(), {self.nodes[name].plan.member_id for name in limited})
+        self._watch.wake()
+        return healed
+
+    async def free_space(self) -> Freed:
+        """Forget the history of keys, defragment each voting member, and disarm NOSPACE. Raises LabStateError."""
+        self._require_no_end()
+        self._require_no_reset()
+        try:
+            freed = await freeing.free(self._serving_voters())
+        except NotDoneError as error:
+            raise LabStateError(
+                f"space could not be made: {error}",
+                hint="With auth on, etcd wants root for this: `etcdlab ctl -- --user root compact REVISION`, `ctl "
+                "defrag` for each member, `ctl alarm disarm`.",
+            ) from error
+        self._watch.wake()
+        return freed
+
+    def _serving_voters(self) -> list[Node]:
+        voters = [self.nodes[node.name] for node in self._plan.voters]
+        return [node for node in voters if node.state is NodeState.RUNNING and not node.paused]
+
+    async def _restart_alive(self, name: str) -> None:
+        if self.nodes[name].state.alive:
+            await self._stop([self.nodes[name]], grace_s=None)
+            await self.start([name])
+
     def _require_helper(self, name: str, status: LabStatus) -> Node:
         """A member that serves and can have `name` removed and added."""
         serving = [node.name for node in status.nodes if node.healthy and not node.paused and not node.is_learner]
@@ -396,7 +462,7 @@ class Cluster:
         return self.nodes[others[0]]
 
     async def heal_all(self) -> Healed:
-        """Undo all that was done on purpose: faults of links, defects, members that are stopped, failed or paused.
+        """Undo all that was done on purpose: to links, leaves, disks, and members that are stopped, failed or paused.
 
         Raises CertificateError, TimedOutError when a member does not run in time.
         """
@@ -407,11 +473,12 @@ class Cluster:
         if self._network is not None:
             await self._network.heal()
         await self._certificates.heal()
+        shortages = await self.heal_disks(None)
         paused = tuple(name for name, node in self.nodes.items() if node.paused)
         await self.resume(paused)
         down = tuple(name for name, node in self.nodes.items() if not node.state.alive)
         await self.start(down)
-        return Healed(faults=faults, defects=defects, resumed=paused, started=down)
+        return Healed(faults=faults, defects=defects, shortages=shortages, resumed=paused, started=down)
 
     async def renew(self, stems: Collection[str]) -> None:
         """Replace leaves by ones that are valid from now on. Raises LabStateError, CertificateError."""
@@ -445,7 +512,7 @@ class Cluster:
         for name in names:
             await self.restart([name], force=force)
             with trio.move_on_after(self._plan.timeouts.boot_s):
-                while (await self.status()).verdict is not ClusterVerdict.HEALTHY:  # noqa: ASYNC110 - nobody tells
+                while not all(node.healthy for node in (await self.status()).nodes):  # noqa: ASYNC110 - nobody tells
                     await trio.sleep(FAST_POLL_S)
 
     def _reload_context(self) -> None:
@@ -487,13 +554,16 @@ class Cluster:
     async def _make_pristine(self) -> ResetOutcome:
         self._holds.drop(self.nodes)
         await self._certificates.heal()
+        for shortage in self._disks.heal(self.nodes):
+            if shortage.quota is not None:
+                await self._stop([self.nodes[shortage.node]], grace_s=None)  # it begins anew with all that are down
         if self._network is not None:
             await self._network.heal()
         try:
             await reset.undo(self._plan, self.nodes)
             outcome = ResetOutcome(rebuilt=False)
             self._journal.emit(EventKind.LAB_RESET, rebuilt=False)
-        except reset.CannotUndoError as error:
+        except NotDoneError as error:
             await self._rebuild()
             outcome = ResetOutcome(rebuilt=True, why=str(error))
             self._journal.emit(EventKind.LAB_RESET, rebuilt=True, why=outcome.why)

@@ -1,10 +1,11 @@
 """The lab's status: every member asked at once, then one view of what they said."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import trio
 
+from etcdlab.etcd import api
 from etcdlab.etcd.api import hexadecimal
 from etcdlab.model.lifecycle import NodeState
 from etcdlab.model.plan import Plan
@@ -40,21 +41,23 @@ def view(plan: Plan, nodes: Mapping[str, Node], found: Mapping[str, Measurement]
     leader_id = leader_of(m for name, m in found.items() if not _stranger(plan, nodes[name], m))
     views = tuple(_node_view(plan, node, found[node.name], leader_id) for node in nodes.values())
     clusters = {hexadecimal(m.status.header.cluster_id) for m in found.values() if m.status is not None}
+    without_space = {member for m in found.values() if m.status is not None for member in api.without_space(m.status)}
     return LabStatus(
         lab=plan.lab,
-        verdict=verdict(plan, nodes, views),
+        verdict=verdict(plan, nodes, views, can_write=not without_space),
         cluster_id=plan.cluster_id if plan.cluster_id in clusters else next(iter(sorted(clusters)), None),
         is_this_lab=not any(_stranger(plan, nodes[name], m) for name, m in found.items()),
         leader=next((node.name for node in views if node.is_leader), None),
         nodes=views,
+        problems=(_no_space(plan, without_space),) if without_space else (),
     )
 
 
-def verdict(plan: Plan, nodes: Mapping[str, Node], views: tuple[NodeStatus, ...]) -> ClusterVerdict:
-    """One word: all healthy, enough healthy, too few, or nothing runs nor will without being asked to."""
+def verdict(plan: Plan, nodes: Mapping[str, Node], views: tuple[NodeStatus, ...], *, can_write: bool) -> ClusterVerdict:
+    """One word: all healthy, enough healthy or no space to write, too few, or nothing runs nor will unless asked to."""
     if all(node.state in (NodeState.STOPPED, NodeState.FAILED) for node in nodes.values()):
         return ClusterVerdict.STOPPED
-    if all(node.healthy for node in views):
+    if can_write and all(node.healthy for node in views):
         return ClusterVerdict.HEALTHY
     healthy = sum(node.healthy for node in views if not node.is_learner)
     return ClusterVerdict.DEGRADED if healthy >= quorum(len(plan.voters)) else ClusterVerdict.NO_QUORUM
@@ -88,6 +91,14 @@ def _node_view(plan: Plan, node: Node, found: Measurement, leader_id: str | None
         rss_bytes=usage.rss_bytes if usage else None,
         last_exit=node.last_exit,
         problem=stranger or found.problem or _lost_data(node),
+    )
+
+
+def _no_space(plan: Plan, members: Collection[str]) -> str:
+    names = [node.name for node in plan.nodes if node.member_id in members]
+    return (
+        f"the alarm NOSPACE is raised, by {', '.join(names) or 'a member that was removed'}: all members refuse to "
+        "write; `etcdlab disk free` makes space and disarms it"
     )
 
 

@@ -15,6 +15,7 @@ from typing import Final
 import trio
 
 from etcdlab.etcd import death, logfile
+from etcdlab.etcd.flags import with_quota
 from etcdlab.model.event import EventKind
 from etcdlab.model.exit import Exit, ExitReason
 from etcdlab.model.lifecycle import NodeEvent, NodeState, next_state
@@ -23,7 +24,7 @@ from etcdlab.model.plan import NodePlan
 from etcdlab.model.restart import History, RestartRules, judge
 from etcdlab.prepare import ports, space
 from etcdlab.prepare.process import Announcement, ProcessRecord, is_stopped
-from etcdlab.runtime.child import AdoptedProcess, MemberProcess, spawn
+from etcdlab.runtime.child import AdoptedProcess, MemberProcess, have_disk_full, spawn
 from etcdlab.runtime.health import wait_healthy
 from etcdlab.runtime.http import Endpoint
 from etcdlab.runtime.journal import Journal, now_text
@@ -58,6 +59,7 @@ class Node:
         self.restarts = life.restarts
         self.process: MemberProcess | None = None
         self.paused = False
+        self.quota: int | None = None  # bytes; in place of the plan's from the next incarnation on
         self.metrics = Endpoint(plan.metrics_url)
         self.client = Endpoint(plan.own_client_url, context)
         self._context = context
@@ -75,6 +77,7 @@ class Node:
         self._record: ProcessRecord | None = None
         self._wanted = False
         self._exit_before: Exit | None = None  # it was asked to start
+        self._is_disk_full = False  # on purpose
         self._taken: int | None = None  # the port for want of which it ended
         self._changed = trio.Event()  # pulsed when `state` or `_wanted` may have changed
         self._directory = Path(plan.directory)
@@ -143,6 +146,13 @@ class Node:
         elif number is signal.SIGCONT and self.paused:
             self.paused = False
             self._journal.emit(EventKind.RESUMED, self.name)
+
+    def have_disk_full(self, is_full: bool) -> None:
+        """Have its disk be full, or not, for this incarnation and those to come. Raises LabStateError on macOS."""
+        if self.process is not None:
+            have_disk_full(self.process.identity, is_full)
+        self._is_disk_full = is_full
+        self._pulse()
 
     def another_connection(self) -> Endpoint:
         """For a request that takes long: on `client`, the member's measurements would wait for it."""
@@ -252,7 +262,7 @@ class Node:
     def _is_hopeless(self, reason: ExitReason) -> bool:
         """Whether what ended the member is still there, as far as one can see without starting it."""
         if reason is ExitReason.DISK_FULL:
-            return space.is_full(Path(self.plan.data_dir))
+            return self._is_disk_full or space.is_full(Path(self.plan.data_dir))
         return reason is ExitReason.PORT_TAKEN and self._taken is not None and not ports.is_free(self._taken)
 
     async def _incarnation(self, adopted: ProcessRecord | None) -> Exit:
@@ -297,10 +307,11 @@ class Node:
                 adopted.save(self._directory)
             self._journal.emit(EventKind.ADOPTED, self.name, pid=adopted.identity.pid)
             return AdoptedProcess(adopted.identity)
-        announcement = self._announce()
-        child = await spawn(
-            self.plan.argv, env=self.plan.env, directory=Path(self.plan.directory), log=Path(self.plan.log)
-        )
+        argv = self.plan.argv if self.quota is None else with_quota(self.plan.argv, self.quota)
+        announcement = self._announce(argv)
+        child = await spawn(argv, env=self.plan.env, directory=Path(self.plan.directory), log=Path(self.plan.log))
+        if self._is_disk_full:
+            have_disk_full(child.identity, is_full=True)  # etcd opens its first file after 10 ms
         self._record = ProcessRecord(
             identity=child.identity, spawned_s=announcement.spawned_s, log_start=announcement.log_start
         )
@@ -311,9 +322,9 @@ class Node:
         self._journal.emit(EventKind.SPAWNED, self.name, pid=child.identity.pid)
         return child
 
-    def _announce(self) -> Announcement:
+    def _announce(self, argv: tuple[str, ...]) -> Announcement:
         log_start = logfile.end(Path(self.plan.log))
-        announcement = Announcement(argv=self.plan.argv, spawned_s=time.monotonic(), log_start=log_start)
+        announcement = Announcement(argv=argv, spawned_s=time.monotonic(), log_start=log_start)
         with contextlib.suppress(OSError):  # as with the record
             announcement.save(self._directory)
         return announcement
@@ -345,7 +356,11 @@ class Node:
             with contextlib.suppress(OSError):  # then its exit code must do
                 lines = logfile.last_lines(Path(self.plan.log), death.lines_wanted(code), since=self._record.log_start)
         is_full = space.is_full(Path(self.plan.data_dir)) or not space.has_last_words(Path(self.plan.log))
-        why = death.why(code=code, lines=lines, requested=requested, node=self.name, is_disk_full=is_full)
+        why = death.why(
+            code=code, lines=lines, requested=requested, node=self.name, is_disk_full=self._is_disk_full or is_full
+        )
+        if self._is_disk_full and why.reason is ExitReason.DISK_FULL:
+            why = death.disk_full_on_purpose(code, node=self.name)
         detail, self._taken = why.detail, why.port
         if why.port is not None:
             detail = f"{detail}: port {why.port} is held by {ports.holder(why.port)}"

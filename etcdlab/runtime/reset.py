@@ -6,11 +6,10 @@ reason, and the cluster rebuilds.
 
 import shutil
 import signal
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
 import trio
 
 from etcdlab.errors import BootError
@@ -20,8 +19,9 @@ from etcdlab.model.plan import NodePlan, Plan
 from etcdlab.prepare.process import ProcessRecord
 from etcdlab.runtime import auth, boot
 from etcdlab.runtime.child import AdoptedProcess
+from etcdlab.runtime.freeing import NO_SPACE, make_space
+from etcdlab.runtime.gateway import NotDoneError, RefusedError, ask, each, spread
 from etcdlab.runtime.health import FAST_POLL_S, wait_healthy
-from etcdlab.runtime.http import Unreachable
 from etcdlab.runtime.node import Node
 
 IN_PLACE_S: Final = 5.0
@@ -29,20 +29,9 @@ IN_PLACE_S: Final = 5.0
 TRY_S: Final = 0.5
 """Seconds after which a member that does not answer is asked again: what it sent to a leader that was lost is lost."""
 
-_NO_SPACE: Final = "NOSPACE"
-_NOT_NOW: Final = (api.UNAVAILABLE, api.UNKNOWN)
-
-
-class CannotUndoError(Exception):
-    """The lab cannot be made pristine in place. The message says why."""
-
-
-class _RefusedError(CannotUndoError):
-    """A member answered that it will not."""
-
 
 async def undo(plan: Plan, nodes: Mapping[str, Node]) -> None:
-    """Undo what was done to the lab. Raises CannotUndoError, also after IN_PLACE_S.
+    """Undo what was done to the lab. Raises NotDoneError, also after IN_PLACE_S.
 
     Once it returns, every voting member has answered a linearizable read: it has applied all that was undone.
     """
@@ -51,9 +40,9 @@ async def undo(plan: Plan, nodes: Mapping[str, Node]) -> None:
         voters = [nodes[node.name] for node in plan.voters]
         users = await _wait_serving(plan, voters)
         await _clear(plan, voters, users)
-        await _each(voters, lambda node: wait_healthy(node.metrics, node.serving_clients))
+        await each(voters, lambda node: wait_healthy(node.metrics, node.serving_clients))
     if scope.cancelled_caught:
-        raise CannotUndoError("the members were not ready in time to undo it")
+        raise NotDoneError("the members were not ready in time to undo it")
 
 
 def wipe(nodes: Iterable[NodePlan]) -> None:
@@ -80,12 +69,12 @@ async def _bring_back(nodes: Iterable[Node]) -> None:
         if node.state is not NodeState.RUNNING:
             absent.append(node)
         elif not boot.has_data(node):  # which the member itself does not notice
-            raise CannotUndoError(f"the data directory of {node.name} is gone")
+            raise NotDoneError(f"the data directory of {node.name} is gone")
     if absent:
         try:
             await boot.wait_running(absent)
         except BootError as error:
-            raise CannotUndoError(error.message) from error
+            raise NotDoneError(error.message) from error
 
 
 async def _wait_serving(plan: Plan, voters: Sequence[Node]) -> tuple[str, ...]:
@@ -96,36 +85,36 @@ async def _wait_serving(plan: Plan, voters: Sequence[Node]) -> tuple[str, ...]:
     """
     try:
         return await _users(voters)
-    except _RefusedError as refusal:
+    except RefusedError as refusal:
         try:
             await auth.disable(plan, voters[0].plan.client_url)
         except auth.AuthError as error:
-            raise CannotUndoError(f"authentication seems to be on ({refusal}) and stays on: {error}") from error
+            raise NotDoneError(f"authentication seems to be on ({refusal}) and stays on: {error}") from error
     return await _users(voters)
 
 
 async def _users(voters: Sequence[Node]) -> tuple[str, ...]:
     found: tuple[str, ...] = ()
 
-    async def ask(node: Node) -> None:
+    async def look(node: Node) -> None:
         nonlocal found
         found = (await _ask_patiently(node, api.LIST_USERS)).users
 
-    await _each(voters, ask)
+    await each(voters, look)
     return found
 
 
 async def _clear(plan: Plan, voters: Sequence[Node], users: Sequence[str]) -> None:
-    listed, roles, alarms, leases, deleted = await _spread(
+    listed, roles, alarms, leases, deleted = await spread(
         voters, [api.LIST_MEMBERS, api.LIST_ROLES, api.LIST_ALARMS, api.LIST_LEASES, api.DELETE_ALL_KEYS]
     )
     strangers = _strangers(plan, listed.members)
-    other_alarms = [alarm.alarm for alarm in alarms.alarms if alarm.alarm != _NO_SPACE]
+    other_alarms = [alarm.alarm for alarm in alarms.alarms if alarm.alarm != NO_SPACE]
     if other_alarms:
-        raise CannotUndoError(f"the alarm {other_alarms[0]} is raised")
+        raise NotDoneError(f"the alarm {other_alarms[0]} is raised")
     if alarms.alarms and len(voters) < len(plan.nodes):
-        raise CannotUndoError("the database is full, and a learner's cannot be defragmented")
-    await _spread(
+        raise NotDoneError("the database is full, and a learner's cannot be defragmented")
+    await spread(
         voters,
         [
             api.compact(deleted.header.revision, physical=bool(alarms.alarms)),
@@ -136,78 +125,21 @@ async def _clear(plan: Plan, voters: Sequence[Node], users: Sequence[str]) -> No
         ],
     )
     if alarms.alarms:
-        await _make_space(voters, alarms.alarms)
+        await make_space(voters, alarms.alarms)
 
 
 def _strangers(plan: Plan, members: Sequence[api.Member]) -> list[api.Member]:
-    """The members that the plan does not have. Raises CannotUndoError when one that it has is not as it was."""
+    """The members that the plan does not have. Raises NotDoneError when one that it has is not as it was."""
     listed = {api.hexadecimal(member.id): member for member in members}
     for node in plan.nodes:
         member = listed.pop(node.member_id or "", None)
         if member is None:
-            raise CannotUndoError(f"member {node.name} was removed from the cluster")
+            raise NotDoneError(f"member {node.name} was removed from the cluster")
         if member.is_learner != node.learner:
-            raise CannotUndoError(f"learner {node.name} was promoted")
+            raise NotDoneError(f"learner {node.name} was promoted")
         if member.peer_urls != (node.peer_url,):
-            raise CannotUndoError(f"the peer URL of {node.name} was changed")
+            raise NotDoneError(f"the peer URL of {node.name} was changed")
     return list(listed.values())
-
-
-async def _make_space(voters: Sequence[Node], alarms: Sequence[api.Alarm]) -> None:
-    """Give free pages back to the system, since etcd counts them against the quota, then disarm."""
-    sizes = [0]
-    # Only the member that was asked to compact has waited for its own to be done: the others are compared with it.
-    while max(sizes) >= 2 * min(sizes):
-        await _each(voters, lambda node: _ask(node, api.DEFRAGMENT))
-        sizes = [(await _ask(node, api.TELL_STATUS)).db_size for node in voters]
-    await _spread(voters, [api.disarm(alarm) for alarm in alarms])
-    [left] = await _spread(voters, [api.LIST_ALARMS])
-    if left.alarms:
-        raise CannotUndoError(f"the alarm {left.alarms[0].alarm} came back")
-
-
-async def _spread(voters: Sequence[Node], calls: Sequence[api.Call]) -> list[Any]:
-    """Make independent calls, each on the first connection that is free. Their answers, in the order of the calls."""
-    answers: list[Any] = [None] * len(calls)
-    pending = iter(enumerate(calls))
-
-    async def work(node: Node) -> None:
-        for number, call in pending:
-            answers[number] = await _ask(node, call)
-
-    await _each(voters, work)
-    return answers
-
-
-async def _each(nodes: Iterable[Node], act: Callable[[Node], Awaitable[None]]) -> None:
-    """Do this with all members at once. Raises the first CannotUndoError, when all have ended."""
-    failures: list[CannotUndoError] = []
-
-    async def one(node: Node) -> None:
-        try:
-            await act(node)
-        except CannotUndoError as failure:
-            failures.append(failure)
-
-    async with trio.open_nursery() as nursery:
-        for node in nodes:
-            nursery.start_soon(one, node)
-    if failures:
-        raise failures[0]
-
-
-async def _ask(node: Node, call: api.Call) -> Any:
-    """Ask one member. Raises CannotUndoError, _RefusedError when it is the member that does not want to."""
-    try:
-        return api.decode(*await node.client.post(call.target, msgspec.json.encode(call.body)), call.kind)
-    except Unreachable as error:
-        raise CannotUndoError(f"{node.name} did not answer {call.target}: {error}") from error
-    except api.GatewayError as error:
-        if error.code is not None and error.code == call.may_fail:
-            return call.kind()
-        if error.code in _NOT_NOW:
-            raise CannotUndoError(f"{node.name} could not do {call.target}: {error}") from error
-        raise _RefusedError(f"{node.name} refused {call.target}: {error}") from error
 
 
 async def _ask_patiently(node: Node, call: api.Call) -> Any:
@@ -215,9 +147,9 @@ async def _ask_patiently(node: Node, call: api.Call) -> Any:
     while node.state is not NodeState.FAILED:
         with trio.move_on_after(TRY_S):
             try:
-                return await _ask(node, call)
-            except _RefusedError:
+                return await ask(node, call)
+            except RefusedError:
                 raise
-            except CannotUndoError:
+            except NotDoneError:
                 await trio.sleep(FAST_POLL_S)
-    raise CannotUndoError(f"{node.name} failed" + (f": {node.last_exit.detail}" if node.last_exit else ""))
+    raise NotDoneError(f"{node.name} failed" + (f": {node.last_exit.detail}" if node.last_exit else ""))

@@ -22,7 +22,7 @@ PROMISED_OF_A_NODE = {
 class TestOfARunningLab:
     def test_json_has_the_names_that_scripts_rely_on(self, shared_lab):
         status = run_json("status")
-        assert set(status) == PROMISED | {"is_this_lab", "phase", "faults", "defects", "problems"}
+        assert set(status) == PROMISED | {"is_this_lab", "phase", "faults", "defects", "shortages", "problems"}
         for node in status["nodes"]:
             assert set(node) == PROMISED_OF_A_NODE | {"paused", "problem"}
 

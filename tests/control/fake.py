@@ -20,7 +20,7 @@ from etcdlab.control.server import serve
 from etcdlab.control.wire import ErrorAnswer, ErrorBody
 from etcdlab.errors import EtcdlabError
 from etcdlab.model.certificate import Defect
-from etcdlab.model.disk import Part
+from etcdlab.model.disk import Freed, Part, Shortage
 from etcdlab.model.event import Event, EventKind
 from etcdlab.model.healed import Healed
 from etcdlab.model.lifecycle import NodeState
@@ -101,6 +101,8 @@ STATUS = LabStatus(
 
 FAULTS = (LinkFault(link=Link("n1", "n2"), fault=Delay(delay_s=0.03), since_s=1.5),)
 HEALED = Healed(faults=FAULTS, resumed=("n2",))
+SHORTAGES = (Shortage(node="n1", quota=65536, since_s=1.5),)
+FREED = Freed(sizes={"n1": (65536, 20480)}, alarms=1)
 RESET = ResetOutcome(rebuilt=True, why="member n2 was removed from the cluster")
 
 
@@ -162,6 +164,20 @@ class FakeSupervisor:
 
     async def damage(self, name: str, part: Part) -> None:
         await self._verb("damage", name, part)
+
+    async def fill_disks(self, names: Sequence[str], *, force: bool, for_s: float | None) -> None:
+        await self._verb("fill_disks", names, force, for_s)
+
+    async def limit_databases(self, names: Sequence[str], quota: int, *, force: bool) -> None:
+        await self._verb("limit_databases", names, quota, force)
+
+    async def heal_disks(self, names: Collection[str] | None) -> tuple[Shortage, ...]:
+        await self._verb("heal_disks", names)
+        return SHORTAGES
+
+    async def free_space(self) -> Freed:
+        await self._verb("free_space")
+        return FREED
 
     async def repair(self, name: str) -> None:
         await self._verb("repair", name)

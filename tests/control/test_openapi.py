@@ -22,6 +22,7 @@ BODIES = {
     wire.DefectRequest: b'{"leaves":["server-n1"],"defect":"expired"}',
     wire.RenewRequest: b'{"leaves":["server-n1"]}',
     wire.DamageRequest: b'{"node":"n1"}',
+    wire.QuotaRequest: b'{"nodes":["n1"],"quota":65536}',
     wire.RepairRequest: b'{"node":"n1"}',
     wire.LeaderRequest: b'{"node":"n1"}',
     wire.InjectRequest: b'{"links":[{"source":"n1","target":"clients"}],"fault":{"type":"delay","delay_s":0.03}}',

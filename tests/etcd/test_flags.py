@@ -7,7 +7,7 @@ import pytest
 
 from etcdlab.errors import UsageError
 from etcdlab.etcd import flags
-from etcdlab.etcd.flags import MemberFlags, TlsFlags, argv, has_flag, parse_version, translate
+from etcdlab.etcd.flags import MemberFlags, TlsFlags, argv, has_flag, parse_version, translate, with_quota
 
 VERSIONS = ("3.4.23", "3.5.16", "3.5.30", "3.6.14", "3.7.1")
 
@@ -218,3 +218,8 @@ def test_a_flag_of_no_table_stays_as_it_is() -> None:
 
 def test_every_flag_that_3_7_removed_is_in_a_table() -> None:
     assert not GONE_IN_3_7 - flags.UNPREFIXED_SINCE.keys() - flags.FEATURE_GATES.keys()
+
+
+@pytest.mark.parametrize("before", [(), ("--quota-backend-bytes=1",)])
+def test_another_quota_is_the_only_one(before):
+    assert with_quota(("etcd", *before, "--name=n1"), 65536) == ("etcd", "--name=n1", "--quota-backend-bytes=65536")

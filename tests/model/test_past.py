@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from etcdlab.model.certificate import Defect, LeafDefect
+from etcdlab.model.disk import Shortage
 from etcdlab.model.event import Event, EventKind
 from etcdlab.model.link import Cut, Link, LinkFault
 from etcdlab.model.past import Life, Past
@@ -91,6 +92,32 @@ def test_the_faults_that_are_on_the_links(told, faults):
 def test_faults_outlive_the_journals_file():
     summary = past((EventKind.FAULT_INJECTED, None, CUT)).summary()
     assert past((EventKind.JOURNAL_ROTATED, None, {"past": summary})).faults == (ACTIVE,)
+
+
+FULL = {"shortage": {"node": "n1", "quota": None, "since_s": 1.5, "until_s": None}}
+QUOTA = {"shortage": {"node": "n1", "quota": 65536, "since_s": 2.5, "until_s": None}}
+OTHER_QUOTA = {"shortage": {"node": "n1", "quota": 131072, "since_s": 3.5, "until_s": None}}
+
+
+def shortage(detail):
+    return msgspec.convert(detail["shortage"], Shortage)
+
+
+@pytest.mark.parametrize(
+    ("told", "shortages"),
+    [
+        ([FULL], (FULL,)),
+        ([FULL, QUOTA, OTHER_QUOTA], (FULL, OTHER_QUOTA)),
+        ([FULL, {"shortage": {"node": 1}}, {"shortage": None}], (FULL,)),
+    ],
+)
+def test_what_disks_lack(told, shortages):
+    events = [(EventKind.FAULT_INJECTED, "n1", detail) for detail in told]
+    expected = tuple(map(shortage, shortages))
+    assert past(*events).shortages == expected
+    assert past((EventKind.JOURNAL_ROTATED, None, {"past": past(*events).summary()})).shortages == expected
+    assert past(*events, (EventKind.FAULT_HEALED, "n1", FULL)).shortages == expected[1:]
+    assert past(*events, LAB_STOPPED).shortages == ()
 
 
 EXPIRED = {"leaf": "peer-n1", "defect": "expired", "since_s": 1.5}

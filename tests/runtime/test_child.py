@@ -1,5 +1,6 @@
 """Real short-lived processes: what a member is given, how its end is seen, and that no signal goes astray."""
 
+import errno
 import os
 import signal
 import stat
@@ -13,7 +14,7 @@ import trio
 import trio.testing
 
 from etcdlab.prepare.process import ProcessIdentity, identify, is_alive
-from etcdlab.runtime.child import AdoptedProcess, spawn
+from etcdlab.runtime.child import AdoptedProcess, have_disk_full, spawn
 
 pytestmark = pytest.mark.trio
 BOUND_S = 30
@@ -217,3 +218,35 @@ class TestAdopted:
         nobody = AdoptedProcess(ProcessIdentity(pid=2**22 - 1, start_time=1, boot=""))
         nobody.signal(signal.SIGKILL)
         await nobody.wait()
+
+
+WRITES = """
+import signal, sys
+signal.signal(signal.SIGUSR1, lambda *_: None)
+file = open("data", "wb", buffering=0)
+print("up", flush=True)
+while True:
+    signal.sigwait([signal.SIGUSR1])
+    try:
+        file.write(b"x")
+    except OSError as error:
+        sys.exit(error.errno)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a process that runs can be limited on Linux alone")
+async def test_whose_disk_is_full_writes_to_no_file_and_then_to_all_again(spawner):
+    child = await spawner("import signal; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])" + WRITES)
+    await spawner.wait_up()
+    data = spawner.directory / "data"
+    have_disk_full(child.identity, is_full=True)
+    have_disk_full(child.identity, is_full=False)
+    child.signal(signal.SIGUSR1)
+    with trio.fail_after(BOUND_S):
+        while not data.stat().st_size:  # noqa: ASYNC110 - a file has no event
+            await trio.sleep(0.005)
+        have_disk_full(child.identity, is_full=True)
+        child.signal(signal.SIGUSR1)
+        assert await child.wait() == errno.EFBIG
+    have_disk_full(child.identity, is_full=False)  # nobody is left, which is no error
+    assert data.read_bytes() == b"x"

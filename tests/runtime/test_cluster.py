@@ -22,6 +22,7 @@ from etcdlab.prepare.labdir import LabDirectory
 from etcdlab.runtime import boot, measure, reset, watch
 from etcdlab.runtime import node as nodes
 from etcdlab.runtime.cluster import Cluster, _gateway_context
+from etcdlab.runtime.gateway import NotDoneError
 from etcdlab.runtime.health import Measurement
 from etcdlab.runtime.http import Unreachable
 from etcdlab.runtime.journal import Journal, read
@@ -332,7 +333,7 @@ class TestReset:
     @pytest.fixture
     def cannot_undo(self, monkeypatch) -> None:
         async def undo(plan, nodes) -> None:
-            raise reset.CannotUndoError("n2 was removed")
+            raise NotDoneError("n2 was removed")
 
         monkeypatch.setattr(reset, "undo", undo)
 

@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
+from msgspec.structs import replace
 
 from etcdlab.etcd import api
 from etcdlab.model.lifecycle import NodeState
@@ -72,6 +73,17 @@ def test_the_verdict(seen, answers, verdict):
 )
 def test_members_that_will_be_started_again_make_no_stopped_lab(seen, state, verdict):
     assert seen(None, None, None, down=state).verdict is verdict
+
+
+def test_without_space_all_are_healthy_and_something_is_wrong(seen):
+    alarm = "memberID:2 alarm:NOSPACE "
+    members = said(1), said(2), said(3)
+    full = [replace(one, status=replace(one.status, errors=("other", alarm))) for one in members]
+    status = seen(*full)
+    assert status.verdict is ClusterVerdict.DEGRADED
+    assert all(node.healthy for node in status.nodes)
+    assert status.problems[0].startswith("the alarm NOSPACE is raised, by n2: all members refuse to write")
+    assert seen(full[0], DOWN, None).verdict is ClusterVerdict.NO_QUORUM
 
 
 def test_the_leader_and_the_ids(seen):

@@ -201,6 +201,38 @@ class TestWhatPasses:
         member.process.healthy.set()
         assert await member.node.wait_settled() is NodeState.RUNNING
 
+    async def test_a_disk_that_is_full_on_purpose_is_waited_for_until_it_is_healed(self, member, disk, autojump_clock):
+        disk.full = False
+        await member.start()
+        member.node.have_disk_full(True)
+        member.process.end(1)
+        await trio.sleep(600)
+        assert (member.node.state, len(member.processes)) == (NodeState.BACKOFF, 1)
+        assert member.node.last_exit.reason is ExitReason.DISK_FULL
+        assert member.node.last_exit.remedy.startswith("`etcdlab disk heal n1`")
+        member.node.have_disk_full(False)
+        await member.settle()
+        assert len(member.processes) == 2
+        assert Past(member.events()).lives["n1"].history.restarts == ()
+
+    async def test_another_quota_is_for_the_next_start(self, member, monkeypatch, autojump_clock):
+        spawned = []
+
+        async def spawn(argv, **rest):
+            spawned.append(argv)
+            return await member.spawn(argv, **rest)
+
+        monkeypatch.setattr(nodes, "spawn", spawn)
+        await member.start()
+        member.node.quota = 65536
+        member.process.end(-KILL)
+        await member.wait_spawned(2)
+        member.node.quota = None
+        member.process.end(-KILL)
+        await member.wait_spawned(3)
+        usual = tuple(member.plan.argv)
+        assert spawned == [usual, (*usual, "--quota-backend-bytes=65536"), usual]
+
     async def test_a_limit_that_the_disk_knows_nothing_of_is_tried_ever_more_rarely(self, member, disk, autojump_clock):
         disk.full = False
         await member.start()

@@ -8,15 +8,17 @@ import msgspec
 import pytest
 import trio
 
+from etcdlab.etcd import api
 from etcdlab.model.exit import Exit, ExitReason
 from etcdlab.model.lifecycle import NodeState
 from etcdlab.model.plan import NodePlan
 from etcdlab.prepare.labdir import LabDirectory
 from etcdlab.runtime import auth
 from etcdlab.runtime.cluster import Cluster
+from etcdlab.runtime.gateway import NotDoneError
 from etcdlab.runtime.http import Unreachable
 from etcdlab.runtime.journal import Journal
-from etcdlab.runtime.reset import IN_PLACE_S, TRY_S, CannotUndoError, undo
+from etcdlab.runtime.reset import IN_PLACE_S, TRY_S, undo
 from tests.plans import make_plan
 
 pytestmark = pytest.mark.trio
@@ -59,7 +61,7 @@ class Gateway:
         await undo(self.plan, self.nodes)
 
     async def why_not(self) -> str:
-        with pytest.raises(CannotUndoError) as caught:
+        with pytest.raises(NotDoneError) as caught:
             await self.undo()
         return str(caught.value)
 
@@ -113,10 +115,10 @@ def gateway(tmp_path):
 
 async def test_a_pristine_lab_is_asked_and_nothing_else(gateway, autojump_clock):
     await gateway.undo()
-    assert sorted(gateway.targets()) == sorted([*LISTS, COMPACT, *["/health"] * 3])
+    assert sorted(gateway.targets()) == sorted([*LISTS, COMPACT, *[api.HEALTH] * 3])
     assert gateway.made(COMPACT) == [{"revision": REVISION, "physical": False}]
-    assert sorted(name for name, target, _ in gateway.calls if target == "/health") == ["n1", "n2", "n3"]
-    assert gateway.targets()[-3:] == ["/health"] * 3
+    assert sorted(name for name, target, _ in gateway.calls if target == api.HEALTH) == ["n1", "n2", "n3"]
+    assert gateway.targets()[-3:] == [api.HEALTH] * 3
 
 
 async def test_what_is_listed_is_undone(gateway, autojump_clock):
