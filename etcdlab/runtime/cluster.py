@@ -294,7 +294,6 @@ class Cluster:
         """Send a signal to members. Raises QuorumError unless `force`."""
         self._require_no_reset()
         self._require_quorum(f"sending {signal.name} to", names, force=force)
-        self._holds.drop(names)
         for name in names:
             self._journal.emit(EventKind.SIGNAL_SENT, name, signal=signal.name)
         self._signal(names, signal)
@@ -303,17 +302,19 @@ class Cluster:
         """Freeze members, for so many seconds or until they are resumed. Raises QuorumError unless `force`."""
         self._require_no_reset()
         self._require_quorum("pausing", names, force=force)
-        self._holds.drop(names)
-        self._signal(names, signal.SIGSTOP)
+        running = self._running(names)
+        self._holds.drop(running)
+        self._signal(running, signal.SIGSTOP)
         if for_s is not None:
-            for name in names:
+            for name in running:
                 self._holds.begin(name, for_s, partial(self._signal, [name], signal.SIGCONT))
 
     async def resume(self, names: Sequence[str]) -> None:
         """Let paused members go on."""
         self._require_no_reset()
-        self._holds.drop(names)
-        self._signal(names, signal.SIGCONT)
+        running = self._running(names)
+        self._holds.drop(running)
+        self._signal(running, signal.SIGCONT)
 
     async def move_leader(self, name: str) -> None:
         """Have a member lead. Raises QuorumError when nobody leads now, LabStateError when it cannot."""
@@ -616,6 +617,10 @@ class Cluster:
                 async for name, new in live:
                     if name in paths:
                         yield b"".join(_log_line(name, log.parse(line)) for line in new)
+
+    def _running(self, names: Sequence[str]) -> list[str]:
+        """Those that can be paused: one that is stopped for a time is started in its time all the same."""
+        return [name for name in names if self.nodes[name].process is not None]
 
     def _signal(self, names: Sequence[str], number: signal.Signals) -> None:
         for name in names:

@@ -317,6 +317,22 @@ class TestVerbs:
         await ready.cluster.resume(["n3"])
         assert (await ready.cluster.status()).verdict is ClusterVerdict.HEALTHY
 
+    async def test_a_stop_for_a_time_ends_whatever_signals_are_sent_meanwhile(self, ready, autojump_clock):
+        await ready.cluster.stop(["n3"], force=False, for_s=10)
+        await ready.cluster.kill(["n3"], signal=signal.SIGKILL, force=False)
+        await ready.cluster.pause(["n3"], force=False, for_s=1)
+        await ready.cluster.resume(["n3"])
+        await trio.sleep(9)
+        assert ready.nodes["n3"].state is NodeState.STOPPED
+        await trio.sleep(2)
+        assert ready.nodes["n3"].state is NodeState.RUNNING
+
+    async def test_a_pause_for_a_time_ends_whatever_signals_are_sent_meanwhile(self, ready, autojump_clock):
+        await ready.cluster.pause(["n3"], force=False, for_s=10)
+        await ready.cluster.kill(["n3"], signal=signal.SIGHUP, force=False)
+        await trio.sleep(11)
+        assert not ready.nodes["n3"].paused
+
 
 class TestReset:
     @pytest.fixture
