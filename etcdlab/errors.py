@@ -49,14 +49,26 @@ class UnknownMemberError(UsageError):
     code = "unknown-member"
 
 
-class TopologyError(UsageError):
-    """A topology has problems; `problems` holds one line for each, all of them."""
+class ProblemsError(UsageError):
+    """What was given has problems; `problems` holds one line for each, all of them."""
 
-    code = "topology"
+    code = "problems"
 
     def __init__(self, problems: Sequence[str], *, hint: str = "") -> None:
         super().__init__("\n".join(problems), hint=hint)
         self.problems = tuple(problems)
+
+
+class TopologyError(ProblemsError):
+    """A topology has problems."""
+
+    code = "topology"
+
+
+class ScenarioError(ProblemsError):
+    """A scenario has problems, by itself or for the lab that it is meant for."""
+
+    code = "scenario"
 
 
 class NotRunningError(EtcdlabError):

@@ -8,7 +8,7 @@ import secrets
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -38,7 +38,9 @@ from etcdlab.prepare import labdir
 from etcdlab.prepare.labdir import LabDirectory
 
 if TYPE_CHECKING:  # what only `up` and `topology` need is imported there: who attaches does not pay for it
+    from etcdlab.chaos import Chaos
     from etcdlab.launch import Daemon
+    from etcdlab.model.scenario import Scenario
     from etcdlab.model.topology import Profile, Topology
     from etcdlab.probe import Probe
 
@@ -360,6 +362,19 @@ class Lab(Links):
     def certificates(self) -> Certificates:
         """Its certificates, to have something wrong with them."""
         return Certificates(self)
+
+    def chaos(
+        self, scenario: "Scenario | str | os.PathLike[str] | Mapping[str, Any]", *, seed: int | None = None
+    ) -> "Chaos":
+        """Something that does a scenario inside a `with` block, beside what is there, and heals the lab at its end.
+
+        `scenario` is a file, or a table with the same keys. Raises ScenarioError; the block's end raises LabStateError
+        when the lab is not healthy then.
+        """
+        from etcdlab.chaos import Chaos
+        from etcdlab.prepare.scenario import load
+
+        return Chaos(self, load(scenario), seed=seed)
 
     def move_leader(self, member: str) -> None:
         """Have a member lead; returns when it does. Raises QuorumError when none leads now, LabStateError."""

@@ -7,10 +7,12 @@ import pytest
 from etcdlab.etcd.binaries import Binary, Origin
 from etcdlab.model.certificate import KeyType, Role, Subject
 from etcdlab.model.plan import Plan
+from etcdlab.model.scenario import misfits
 from etcdlab.model.topology import Topology
 from etcdlab.prepare.build import build
 from etcdlab.prepare.config import load
 from etcdlab.prepare.labdir import LabDirectory
+from etcdlab.prepare.scenario import load as load_scenario
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 NAMES = {"single", "three", "secure-three", "five", "learner", "plain"}
@@ -52,6 +54,13 @@ def test_each_loads_without_a_warning_and_is_planned(path, tmp_path):
     planned = plan(path.stem, tmp_path)
     assert len(planned.nodes) == len(load(path).topology.members())
     assert list(tmp_path.iterdir()) == [], "planning creates nothing"
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("chaos/*.toml")), ids=lambda path: path.stem)
+def test_each_scenario_fits_a_lab_with_faults(path, tmp_path):
+    scenario = load_scenario(path)
+    assert list(misfits(scenario, plan("faults", tmp_path))) == []
+    assert list(misfits(scenario, plan("plain", tmp_path))) != []
 
 
 def test_three_is_the_default_written_out():

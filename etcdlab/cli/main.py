@@ -25,6 +25,7 @@ VERBS: Final[Mapping[str, str]] = {
     "tls": "tls:tls",
     "disk": "disk:disk",
     "repair": "disk:repair",
+    "chaos": "chaos:chaos",
     "heal": "heal:heal",
     "reset": "reset:reset",
     "logs": "logs:logs",

@@ -11,7 +11,7 @@ from etcdlab.cli.supervised import attach
 from etcdlab.cli.verb import DURATION, ShowingGroup, Verb, for_option, lab_option, verb
 from etcdlab.control.wire import NetworkAnswer
 from etcdlab.links import Injected
-from etcdlab.model.link import Blackhole, Cut, Flap, Link, in_words
+from etcdlab.model.link import Blackhole, Cut, Flap, Link, in_words, members_of
 
 _HEADER: Final = "FROM \\ TO"
 
@@ -76,8 +76,7 @@ def partition(lab: str | None, groups: tuple[str, ...], **options: Unpack[FaultO
     A group is members with commas between them; one group alone is parted from all others. "n1 | n2,n3" in quotes is
     understood, too.
     """
-    words = [word for text in groups for word in text.split("|")]
-    parted = [[name.strip() for name in word.split(",") if name.strip()] for word in words]
+    parted = [members_of(word) for text in groups for word in text.split("|")]
     return _told(attach(lab).partition(*parted, **options), options["for_"])
 
 

@@ -11,10 +11,7 @@ from etcdlab.cli.result import Result
 from etcdlab.cli.verb import DURATION
 from etcdlab.errors import UsageError
 from etcdlab.lab import Lab
-from etcdlab.model.event import EventKind
-
-Told = tuple[EventKind, str | None]
-"""Events of a kind, of one member or any."""
+from etcdlab.model.event import Told, told
 
 
 class WhenOptions(TypedDict):
@@ -34,12 +31,10 @@ class ToldType(click.ParamType[Told]):
         """Kind and member. A click usage error lists the kinds."""
         if isinstance(value, tuple):
             return value
-        kind, _, member = str(value).partition(":")
         try:
-            return EventKind(kind), member or None
-        except ValueError:
-            kinds = ", ".join(kind.value for kind in EventKind)
-            self.fail(f"{kind!r} is no kind of event; there are {kinds}", param, ctx)
+            return told(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 def when_options(command: Callable[..., Result]) -> Callable[..., Result]:

@@ -66,6 +66,7 @@ class Api:
             ),
             _post("/repair", "Make a member anew whose data is lost or damaged", self.repair, wire.RepairRequest),
             _post("/heal", "Undo all that was done on purpose", self.heal_all, wire.HealAllRequest, answer=Healed),
+            _post("/chaos", "Have the journal tell of a run of a scenario", self.tell_chaos, wire.ChaosRequest),
             _post("/reset", "Make the lab pristine", self.reset, wire.ResetRequest, answer=ResetOutcome),
             _post("/shutdown", "Stop the lab and end", self.shutdown, wire.ShutdownRequest, HTTPStatus.ACCEPTED),
         )
@@ -203,6 +204,11 @@ class Api:
     async def heal_all(self, _: wire.HealAllRequest) -> Healed:
         """Undo everything."""
         return await self._cluster.heal_all()
+
+    async def tell_chaos(self, request: wire.ChaosRequest) -> wire.Acknowledgement:
+        """Tell of it."""
+        self._cluster.tell_chaos(request.entry)
+        return wire.Acknowledgement()
 
     async def reset(self, _: wire.ResetRequest) -> ResetOutcome:
         """Reset."""

@@ -12,8 +12,9 @@ from urllib.parse import urlencode
 import msgspec
 
 from etcdlab.control import wire
-from etcdlab.errors import ControlError, EtcdlabError, NotRunningError, TimedOutError, TopologyError, by_code
+from etcdlab.errors import ControlError, EtcdlabError, NotRunningError, ProblemsError, TimedOutError, by_code
 from etcdlab.model.certificate import Defect
+from etcdlab.model.chaos import AnyEntry
 from etcdlab.model.disk import Freed, Part, Shortage
 from etcdlab.model.event import Event
 from etcdlab.model.healed import Healed
@@ -160,6 +161,10 @@ class Client:
         with self._translated():
             return msgspec.json.decode(content, type=ResetOutcome)
 
+    def tell_chaos(self, entry: AnyEntry) -> None:
+        """Have the journal tell of a run of a scenario."""
+        self._post("/v1/chaos", wire.ChaosRequest(entry=entry))
+
     def shutdown(self, *, purge: bool = False) -> None:
         """Ask the daemon to stop the lab and end. Returns when it has taken that on, not when it is done."""
         self._post("/v1/shutdown", wire.ShutdownRequest(purge=purge))
@@ -253,6 +258,6 @@ def _answer(connection: _Connection, method: str, target: str, body: bytes | Non
 def _error(body: wire.ErrorBody) -> EtcdlabError:
     """The error that the daemon raised, as far as it travels: class, message, hint."""
     kind = by_code(body.code)
-    if issubclass(kind, TopologyError):
+    if issubclass(kind, ProblemsError):
         return kind(body.message.splitlines(), hint=body.hint)
     return kind(body.message, hint=body.hint)

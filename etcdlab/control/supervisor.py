@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Collection, Sequence
 from typing import Protocol
 
 from etcdlab.model.certificate import Defect
+from etcdlab.model.chaos import AnyEntry
 from etcdlab.model.disk import Freed, Part, Shortage
 from etcdlab.model.event import Event
 from etcdlab.model.healed import Healed
@@ -90,6 +91,9 @@ class Supervisor(Protocol):
 
     async def heal_leaves(self, stems: Collection[str] | None) -> None:
         """Have leaves as they were, these or (None) all."""
+
+    def tell_chaos(self, entry: AnyEntry) -> None:
+        """Have the journal tell of a run of a scenario."""
 
     async def reset(self) -> ResetOutcome:
         """Make the lab pristine, whatever was done to it."""

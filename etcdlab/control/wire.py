@@ -5,6 +5,7 @@ from typing import Annotated
 import msgspec
 
 from etcdlab.model.certificate import Defect
+from etcdlab.model.chaos import AnyEntry
 from etcdlab.model.disk import Part, Shortage
 from etcdlab.model.link import AnyFault, FaultKind, Link, LinkFault
 
@@ -151,6 +152,12 @@ class HealAllRequest(Request, frozen=True):
 
 class ResetRequest(Request, frozen=True):
     """Body of `reset`; there is nothing to say, so it may be left out."""
+
+
+class ChaosRequest(Request, frozen=True):
+    """Body of `chaos`."""
+
+    entry: AnyEntry
 
 
 class ShutdownRequest(Request, frozen=True):

@@ -35,6 +35,10 @@ class EventKind(enum.Enum):
     AUTHORITY_ROTATED = "authority-rotated"
     DATA_DAMAGED = "data-damaged"
     REPAIRED = "repaired"
+    CHAOS_BEGAN = "chaos-began"
+    CHAOS_STEP = "chaos-step"
+    CHAOS_REFUSED = "chaos-refused"
+    CHAOS_ENDED = "chaos-ended"
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -51,6 +55,20 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     kind: EventKind
     node: str | None = None
     detail: dict[str, Any] = {}
+
+
+Told = tuple[EventKind, str | None]
+"""Events of a kind, of one member or any."""
+
+
+def told(text: str) -> Told:
+    """The events that "ready" or "leader-changed:n2" means. Raises ValueError with the kinds that there are."""
+    kind, _, member = text.partition(":")
+    try:
+        return EventKind(kind), member or None
+    except ValueError:
+        kinds = ", ".join(kind.value for kind in EventKind)
+        raise ValueError(f"{kind!r} is no kind of event; there are {kinds}") from None
 
 
 def parse(line: bytes) -> Event | None:
@@ -81,6 +99,10 @@ _WORDS: Final = {
     EventKind.DATA_DAMAGED: "its {part}, as asked",
     EventKind.REPAIRED: "a member anew, with id {member_id}",
     EventKind.CERTIFICATE_RENEWED: "{leaf}",
+    EventKind.CHAOS_BEGAN: "{scenario}, seed {seed}, for {duration_s:g} s, run {run}",
+    EventKind.CHAOS_STEP: "{text}",
+    EventKind.CHAOS_REFUSED: "{text}: {why}",
+    EventKind.CHAOS_ENDED: "{scenario}, {done} steps done, {refused} refused",
     EventKind.NETWORK_LOST: "the fault network's process ended and is started again",
 }
 """What a kind's detail says; kinds without a line, and details that lack a part, are shown as they are."""

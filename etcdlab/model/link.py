@@ -110,6 +110,11 @@ def between(source: str, target: str, *, one_way: bool = False) -> tuple[Link, .
     return (link,) if one_way else (link, link.back)
 
 
+def members_of(group: str) -> list[str]:
+    """The members of a group as it is written, with commas between them."""
+    return [name.strip() for name in group.split(",") if name.strip()]
+
+
 def partition(groups: Sequence[Collection[str]]) -> tuple[Link, ...]:
     """All links between members of different groups."""
     return tuple(

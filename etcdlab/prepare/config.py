@@ -1,8 +1,6 @@
 """The topology file: TOML to Topology, every problem at once, and back to TOML."""
 
 import os
-import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,19 +9,16 @@ from typing import Any, Final, TypeVar
 import msgspec
 import tomli_w
 
-from etcdlab import given
 from etcdlab.errors import TopologyError
 from etcdlab.model import rules
 from etcdlab.model.topology import Profile, Table, Topology
 from etcdlab.model.units import Duration, Size
 from etcdlab.pki import roles
-from etcdlab.prepare import decode
+from etcdlab.prepare import decode, tomlfile
 
 _Table = TypeVar("_Table", bound=Table)
 
 _HINT: Final = "`etcdlab init` writes a file that has every key with its default."
-_SIZE_LIMIT: Final = 2**18
-"""Bytes. tomllib takes a time that is quadratic in the length of a dotted key: 2.6 s for 32 kB, an hour for 1 MB."""
 _FLAGS: Final[Mapping[str, str]] = {"nodes": "--nodes", "name": "--name", "network.faults": "--faults"}
 """Key path -> the flag of `etcdlab up` that sets it."""
 
@@ -42,12 +37,8 @@ def load(path: Path | None) -> Loaded:
     if path is None:
         return Loaded(topology=Topology(), warnings=(), base=Path.cwd())
     problems: decode.Problems = {}
-    topology = decode.table(Topology, _read(path), "", problems)
-    unread = tuple(problems)
-    for where, sentence in _unsound(topology):
-        # Below a value that could not be read there is only a stand-in, of which there is nothing to say.
-        if not any(f"{where}.".startswith((f"{bad}.", f"{bad}[")) for bad in unread):
-            problems.setdefault(where, sentence)
+    topology = decode.table(Topology, tomlfile.read(path, TopologyError, hint=_HINT), "", problems)
+    tomlfile.add(problems, _unsound(topology))
     base = path.absolute().parent
     if not str(base).isprintable():
         problems["directory"] = f"{str(base)!r} cannot stand in an argument of etcd: move the file"
@@ -132,23 +123,6 @@ def _unsound(topology: Topology) -> Iterator[rules.Problem]:
     # Members are not written out for a count that was refused: 10^12 of them do not fit into memory.
     refused = any(where == "nodes" for where, _ in found)
     yield from roles.problems(msgspec.structs.replace(topology, nodes=None) if refused else topology)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """Parse the file. Raises TopologyError, with the place that tomllib found."""
-    try:
-        return tomllib.loads(given.read(path, limit=_SIZE_LIMIT).decode("utf-8-sig"))
-    except OSError as error:
-        raise TopologyError([f"{path}: cannot be read: {error.strerror}"], hint=_HINT) from error
-    except UnicodeDecodeError as error:
-        raise TopologyError([f"{path}: is not UTF-8 text: {error.reason} at byte {error.start}"]) from error
-    except RecursionError:
-        raise TopologyError([f"{path}: is not usable TOML: arrays or tables are nested too deeply"]) from None
-    except ValueError as error:  # TOMLDecodeError, and what int() says of too many digits
-        place = re.search(r" \(at line (\d+), column (\d+)\)$", str(error))
-        sentence = str(error).removesuffix(place[0]) if place else str(error)
-        where = f"{path}:{place[1]}:{place[2]}" if place else str(path)
-        raise TopologyError([f"{where}: is not TOML: {sentence}"]) from error
 
 
 def _to_text(value: object) -> str:

@@ -37,13 +37,18 @@ def table(kind: type[_S], data: object, path: str, problems: Problems) -> _S:
     Then the result is not to be used, only to be looked at for more problems.
     """
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    tag_field = kind.__struct_config__.tag_field
     required = [field for field in fields.values() if field.required]
-    values: dict[str, Any] = {field.name: field.type() for field in required}
+    values: dict[str, Any] = {
+        field.name: next(iter(field.type)) if _is_enum(field.type) else field.type() for field in required
+    }
     if not isinstance(data, dict):
         header = f"[[{_plain(path)}]]" if path.endswith("]") else f"[{_plain(path)}]"
         problems[path] = f"expected a table, written {header}, but found {_found(data)}"
         return kind(**values)
     for key, value in data.items():
+        if key == tag_field:
+            continue
         if key in fields:
             _store(values, fields[key], value, join(path, key), problems)
         else:
@@ -74,7 +79,7 @@ def _store(
     arguments = typing.get_args(kind)
     if _is_struct(kind):
         values[field.name] = table(kind, value, path, problems)
-    elif typing.get_origin(kind) is tuple and _is_struct(arguments[0]):
+    elif typing.get_origin(kind) is tuple and (_is_struct(arguments[0]) or _is_choice(arguments[0])):
         values[field.name] = _tables(arguments[0], value, path, problems)
     elif typing.get_origin(kind) is tuple:
         values[field.name] = _items(arguments[0], value, path, problems)
@@ -84,11 +89,28 @@ def _store(
         _leaf(values, field.name, kind, value, path, problems)
 
 
-def _tables(kind: type[_S], data: object, path: str, problems: Problems) -> tuple[_S, ...]:
+def _tables(kind: Any, data: object, path: str, problems: Problems) -> tuple[Any, ...]:
     if not isinstance(data, list):
         problems[path] = f"expected tables, each written [[{_plain(path)}]], but found {_found(data)}"
         return ()
-    return tuple(table(kind, item, f"{path}[{number}]", problems) for number, item in enumerate(data))
+    build = table if _is_struct(kind) else _chosen
+    return tuple(build(kind, item, f"{path}[{number}]", problems) for number, item in enumerate(data))
+
+
+def _chosen(kinds: Any, data: object, path: str, problems: Problems) -> msgspec.Struct:
+    """The table of the kind that its tag says; all of it is a stand-in where that cannot be read."""
+    known: dict[str, type[msgspec.Struct]] = {kind.__struct_config__.tag: kind for kind in typing.get_args(kinds)}
+    stand_in = next(iter(known.values()))
+    if not isinstance(data, dict):
+        return table(stand_in, data, path, problems)
+    key = str(stand_in.__struct_config__.tag_field)
+    tag = data.get(key)
+    if isinstance(tag, str) and tag in known:
+        return table(known[tag], data, path, problems)
+    guess = _guess(tag, known) if isinstance(tag, str) else ""
+    found = f"found {_found(tag)}{guess}" if key in data else "it is left out"
+    problems[path] = f"expected {key} to be one of {', '.join(map(text, known))}, but {found}"
+    return table(stand_in, {}, path, {})
 
 
 def _items(kind: Any, data: object, path: str, problems: Problems) -> tuple[Any, ...]:
@@ -173,6 +195,11 @@ def _without_none(kind: Any) -> Any:
 
 def _is_struct(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+
+
+def _is_choice(kind: Any) -> bool:
+    """Whether it is one of several kinds of tables that a tag tells apart."""
+    return isinstance(kind, types.UnionType) and all(map(_is_struct, typing.get_args(kind)))
 
 
 def _is_enum(kind: Any) -> bool:

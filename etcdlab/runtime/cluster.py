@@ -18,6 +18,7 @@ from etcdlab.etcd import identity, log, logfile
 from etcdlab.etcd.api import GatewayError
 from etcdlab.etcd.damage import damage
 from etcdlab.model.certificate import Defect
+from etcdlab.model.chaos import KINDS, AnyEntry
 from etcdlab.model.disk import Freed, Part, Shortage
 from etcdlab.model.event import Event, EventKind
 from etcdlab.model.healed import Healed
@@ -531,6 +532,10 @@ class Cluster:
     async def heal_leaves(self, stems: Collection[str] | None) -> None:
         """Have leaves as they were, these or (None) all. Raises CertificateError."""
         await self._certificates.heal(stems)
+
+    def tell_chaos(self, entry: AnyEntry) -> None:
+        """Have the journal tell of a run of a scenario."""
+        self._journal.emit(KINDS[type(entry)], **msgspec.structs.asdict(entry))
 
     async def reset(self) -> ResetOutcome:
         """Make the lab pristine: what was stopped, paused or failed runs, and there is nothing that was not at boot.

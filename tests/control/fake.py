@@ -20,6 +20,7 @@ from etcdlab.control.server import serve
 from etcdlab.control.wire import ErrorAnswer, ErrorBody
 from etcdlab.errors import EtcdlabError
 from etcdlab.model.certificate import Defect
+from etcdlab.model.chaos import AnyEntry
 from etcdlab.model.disk import Freed, Part, Shortage
 from etcdlab.model.event import Event, EventKind
 from etcdlab.model.healed import Healed
@@ -197,6 +198,9 @@ class FakeSupervisor:
 
     async def heal_leaves(self, stems: Collection[str] | None) -> None:
         await self._verb("heal_leaves", stems)
+
+    def tell_chaos(self, entry: AnyEntry) -> None:
+        self.calls.append(("tell_chaos", entry))
 
     async def reset(self) -> ResetOutcome:
         await self._verb("reset")

@@ -24,6 +24,7 @@ BODIES = {
     wire.DamageRequest: b'{"node":"n1"}',
     wire.QuotaRequest: b'{"nodes":["n1"],"quota":65536}',
     wire.RepairRequest: b'{"node":"n1"}',
+    wire.ChaosRequest: b'{"entry":{"type":"refused","run":"1","number":1,"text":"kill n1","why":"quorum"}}',
     wire.LeaderRequest: b'{"node":"n1"}',
     wire.InjectRequest: b'{"links":[{"source":"n1","target":"clients"}],"fault":{"type":"delay","delay_s":0.03}}',
 }

@@ -68,6 +68,8 @@ def tables(kind: type[msgspec.Struct]) -> st.SearchStrategy[dict[str, Any]]:
         {name: fields[name] for name in required},
         optional={name: strategy for name, strategy in fields.items() if name not in required},
     ).map(lambda table: dict(list(table.items())[:6]))
+    if tag := kind.__struct_config__.tag:
+        known = known.map(lambda table: {kind.__struct_config__.tag_field: tag, **table})
     other = st.dictionaries(hostile.text, hostile.numbers, max_size=1)
     return st.tuples(known, st.integers(0, 9)).flatmap(
         lambda pair: st.just(pair[0]) if pair[1] else other.map(lambda more: more | pair[0])
