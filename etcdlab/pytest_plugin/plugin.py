@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from etcdlab.pytest_plugin.settings import MARKER, add_options, check, setting
+from etcdlab.pytest_plugin.settings import CHAOS_FIXTURE, CHAOS_MARKER, MARKER, add_options, check, setting
 
 if TYPE_CHECKING:  # what labs need is imported by the first fixture that is asked for: other suites do not pay for it
+    from etcdlab.chaos import Chaos
     from etcdlab.lab import Lab
     from etcdlab.pytest_plugin.existing import ExistingCluster
     from etcdlab.pytest_plugin.pool import Pool
@@ -25,10 +26,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the marker, and refuse settings that cannot be meant."""
+    """Declare the markers, and refuse settings that cannot be meant."""
     config.addinivalue_line(
         "markers",
         f"{MARKER}(nodes=…, profile=…, topology=…, tls=…, faults=…, etcd=…, timeout=…): the lab that `etcd` gives.",
+    )
+    config.addinivalue_line(
+        "markers",
+        f"{CHAOS_MARKER}(scenario, seed=…): a file, or a table as in one: what its lab has to bear meanwhile.",
     )
     check(config)
 
@@ -76,6 +81,22 @@ def etcd_cluster_factory(request: pytest.FixtureRequest, _etcdlab: "Session") ->
     """Makes labs of this test's own: `etcd_cluster_factory(nodes=5)`. They are gone when the test is over."""
     with _etcdlab.factory(request.node) as factory:
         yield factory
+
+
+@pytest.fixture
+def etcd_chaos(request: pytest.FixtureRequest, _etcdlab: "Session") -> "Iterator[Chaos]":
+    """The scenario of the test's marker `etcdlab_chaos`, which is done to its lab meanwhile: `seed`, `steps`.
+
+    The marker alone does that, too. At the end the lab is healed; that it cannot be is an error of the test.
+    """
+    with _etcdlab.chaos(request) as chaos:
+        yield chaos
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Have chaos begin when all other fixtures of a test that is marked are there, and end before they do."""
+    if isinstance(item, pytest.Function) and item.get_closest_marker(CHAOS_MARKER):
+        item.fixturenames = [*(name for name in item.fixturenames if name != CHAOS_FIXTURE), CHAOS_FIXTURE]
 
 
 # The report of a failed test

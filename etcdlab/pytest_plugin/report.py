@@ -1,7 +1,9 @@
 """What a failed test's report says about its lab: how it is, what happened, what the members complained of."""
 
+import shlex
 from typing import Final
 
+from etcdlab.chaos import Chaos
 from etcdlab.errors import BootError, EtcdlabError
 from etcdlab.etcd.log import Level, parse, render
 from etcdlab.history import Mark
@@ -19,6 +21,16 @@ def section(lab: Lab, since: Mark | None) -> str:
         return "\n".join([*_state(lab), *_part("events", _events(lab, since)), *_part("log", _complaints(lab, since))])
     except EtcdlabError as error:  # the test may have removed the lab
         return f"{error.message}"
+
+
+def chaos_section(chaos: Chaos, test: str) -> str:
+    """The text of the section about what was done to the lab, until the test failed."""
+    steps = [
+        printable(f"{step.at_s:7.1f} s  {step.text}" + (f": refused: {step.refused}" if step.refused else ""))
+        for step in chaos.steps
+    ]
+    again = f"again: pytest --etcdlab-seed={chaos.seed} {shlex.quote(test)}"
+    return "\n".join([printable(f"{chaos.name}, seed {chaos.seed}, run {chaos.run}"), *_part("done", steps), again])
 
 
 def boot_section(error: EtcdlabError, advice: str = "") -> str:

@@ -14,10 +14,12 @@ from etcdlab.history import Mark
 from etcdlab.lab import Lab
 from etcdlab.pytest_plugin.existing import WHY, ExistingCluster, existing_cluster
 from etcdlab.pytest_plugin.pool import Pool
+from etcdlab.pytest_plugin.scenario import marked_scenario
 from etcdlab.pytest_plugin.settings import setting
 from etcdlab.pytest_plugin.shape import marked, resolve
 
 if TYPE_CHECKING:
+    from etcdlab.chaos import Chaos
     from etcdlab.model.topology import Topology
 
 MAX_LABS: Final = 3
@@ -126,6 +128,19 @@ class Session:
         for lab in factory.labs:
             self.pool.discard(lab)
 
+    @contextlib.contextmanager
+    def chaos(self, request: pytest.FixtureRequest) -> Iterator["Chaos"]:
+        """The scenario of the test's marker, done to its lab inside the block."""
+        if self.existing is not None:
+            pytest.skip(f"a scenario {WHY}")
+        if self._is_shared:
+            pytest.skip("a scenario would be done to the tests of all workers, which share one lab (--etcdlab-shared)")
+        with _told_plainly():
+            scenario = marked_scenario(request.node)
+            lab = _only(labs_of(request.node)) or request.getfixturevalue("etcd")
+            with lab.chaos(scenario.source, seed=scenario.seed) as chaos:
+                yield chaos
+
     def marked(self, node: pytest.Item | pytest.Collector) -> list[Mapping[str, Any]]:
         """What the node's markers say of its lab, the closest first."""
         with _told_plainly():
@@ -141,6 +156,25 @@ class Session:
     def began(self, lab: Lab) -> Mark | None:
         """Where the lab was when the test began; None when it was not there yet."""
         return self._began.get(lab)
+
+
+def labs_of(item: pytest.Item) -> list[Lab]:
+    """The labs among the values of the test's fixtures."""
+    found: list[Lab] = []
+    for value in getattr(item, "funcargs", {}).values():
+        if isinstance(value, Lab):
+            found.append(value)
+        elif isinstance(value, LabFactory):
+            found += value.labs
+    return list(dict.fromkeys(found))
+
+
+def _only(labs: list[Lab]) -> Lab | None:
+    if len(labs) > 1:
+        raise pytest.UsageError(
+            f"the test has {len(labs)} labs, and a marker is about one: in the test, `with lab.chaos(…):` says which"
+        )
+    return labs[0] if labs else None
 
 
 def _end_with_controller() -> None:

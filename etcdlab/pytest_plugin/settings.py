@@ -12,6 +12,8 @@ ENVIRONMENT_PREFIX: Final = "ETCDLAB_PYTEST_"
 """Not ETCDLAB_ alone: under `etcdlab exec` that is where a suite finds the variables of another lab."""
 
 MARKER: Final = "etcdlab"
+CHAOS_MARKER: Final = "etcdlab_chaos"
+CHAOS_FIXTURE: Final = "etcd_chaos"
 
 _BOOLEANS: Final = {
     "true": True,
@@ -35,6 +37,12 @@ def _boolean(text: str) -> bool:
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise ValueError("a whole number from 1 on")
+    return int(text)
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal() or len(text) > 18:
+        raise ValueError("a whole number from 0 on, of 18 digits at most")
     return int(text)
 
 
@@ -77,6 +85,7 @@ SETTINGS: Final = (
     Setting("etcd", "VERSION|PATH", "The etcd to run."),
     Setting("timeout", "SECONDS", "How long a lab may take to come up.", _seconds),
     Setting("max_labs", "N", "How many labs may run at once before idle ones are closed. Default: 3.", _count),
+    Setting("seed", "N", "What chance follows from in scenarios (`etcdlab_chaos`), unless the marker says.", _seed),
     Setting("keep", "BOOL", "Leave the labs of failed tests running, for a look at them.", _boolean),
     Setting("shared", "BOOL", "One lab for all xdist workers, never reset: keep to `etcd_prefix`.", _boolean),
     Setting("bundle", "DIR", "Write an archive about its lab for each test that fails: logs, journal, plan, no keys."),

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 LATE = ("etcdlab.lab", "etcdlab.pytest_plugin.pool", "trio", "msgspec", "cryptography", "httpx", "click", "psutil")
-PUBLIC = ("etcd", "etcd_cluster", "etcd_cluster_factory", "etcd_prefix")
+PUBLIC = ("etcd", "etcd_chaos", "etcd_cluster", "etcd_cluster_factory", "etcd_prefix")
 
 
 def test_imports_nothing_that_a_lab_needs():
@@ -25,7 +25,9 @@ def test_fixtures_and_marker_are_listed(suite):
         fixtures.re_match_lines([rf"{name}( \[session scope\])? -- .*pytest_plugin/plugin\.py:\d+", r"    \w.*\."])
     assert text.count("plugin.py:") == len(PUBLIC)
     assert "no docstring available" not in text
-    suite.pytester.runpytest_subprocess("--markers").stdout.fnmatch_lines(["@pytest.mark.etcdlab(nodes=*, *): *"])
+    listed = suite.pytester.runpytest_subprocess("--markers").stdout
+    for marker in ("etcdlab(nodes=*, *)", "etcdlab_chaos(scenario, seed=*)"):
+        listed.fnmatch_lines([f"@pytest.mark.{marker}: *"])
 
 
 @pytest.mark.usefixtures("all_plugins")
