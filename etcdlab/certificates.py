@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 from etcdlab.control.client import Client
 from etcdlab.errors import LabStateError, UsageError
+from etcdlab.history import Mark
 from etcdlab.model.certificate import Defect, LeafDefect, PkiPlan, Role
 from etcdlab.model.units import Time, lasting
 from etcdlab.pki.files import certificate_file
 
 if TYPE_CHECKING:
     from etcdlab.check.handshakes import Handshake
+    from etcdlab.check.refusals import Refusal
     from etcdlab.lab import Lab
     from etcdlab.pki.inspect import Description
 
@@ -79,6 +81,17 @@ class Certificates:
         from etcdlab.check import handshakes
 
         return handshakes.predict(self._lab.plan, self._pki(), self._lab.topology, at=at)
+
+    def refusals(self, *, since: "Mark | datetime.datetime | None" = None) -> "tuple[Refusal, ...]":
+        """The handshakes that failed by the members' logs, in words: all that are kept, or since then.
+
+        Raises LabStateError without TLS.
+        """
+        from etcdlab.check.refusals import refusals
+
+        if isinstance(since, Mark):
+            since = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=time.monotonic() - since.at_s)
+        return refusals(self._lab.plan, self._lab.topology, self._pki(), self._lab.events(), since=since)
 
     def _pki(self) -> PkiPlan:
         if (pki := self._lab.plan.pki) is None:

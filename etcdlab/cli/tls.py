@@ -12,6 +12,7 @@ from etcdlab.cli.result import Cell, Result, Table
 from etcdlab.cli.supervised import attach
 from etcdlab.cli.verb import ShowingGroup, Verb, for_option, lab_option, verb
 from etcdlab.errors import ExitStatus
+from etcdlab.lab import Lab
 from etcdlab.model.certificate import Defect, Role
 
 owner_argument = click.argument("owner", metavar="NODE|CLIENT", shell_complete=complete_node)
@@ -102,6 +103,24 @@ def predict(at: datetime.datetime | None, lab: str | None) -> Result:
     return Result(view=(table, line), data=data, exit_status=status)
 
 
+@verb("refusals", example="etcdlab tls refusals --since 5m")
+@click.option("--since", type=Moment(), metavar="TIME", help='Only from then on: "5m" ago, or an ISO time.')
+@lab_option
+def refusals(since: datetime.datetime | None, lab: str | None) -> Result:
+    """List what members and those who dialled them have refused: who presented what to whom, and what was wrong.
+
+    From the members' logs, the journal and the certificates, so that it needs no daemon. Of somebody without a
+    certificate of the lab it has etcd's words.
+    """
+    found = Lab.attach(lab).certificates.refusals(since=since)
+    rows = tuple(
+        (f"{one.last.astimezone():%m-%d %H:%M:%S}", str(one.count), one.port.value if one.port else "-", one.text)
+        for one in found
+    )
+    table = Table(header=("LAST", "TIMES", "PORT", "WHAT"), rows=rows)
+    return Result(view=(table,) if rows else ("nothing was refused",), data={"refusals": found})
+
+
 @verb("rotate-ca", example="etcdlab tls rotate-ca")
 @click.option("--force", is_flag=True, help="Even if the cluster loses its quorum.")
 @lab_option
@@ -138,6 +157,6 @@ def _require_owner(owner: str | None, role: str | None) -> None:
         raise click.UsageError("--role is of a member: name it")
 
 
-for command in (show, predict, fault, rotate, rotate_ca, heal):
+for command in (show, predict, refusals, fault, rotate, rotate_ca, heal):
     assert isinstance(command, Verb)
     tls.add_command(command)

@@ -1,8 +1,9 @@
 """What certificates a lab has: roles, usages, subjects and the plan of what to issue. Knows no cryptography."""
 
+import contextlib
 import enum
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final, Self
 
 import msgspec
 
@@ -97,13 +98,21 @@ class Defect(enum.Enum):
 class LeafDefect(msgspec.Struct, frozen=True, kw_only=True):
     """A defect that the leaf with this stem has since `since_s`, until `until_s` or (None) until it is healed.
 
-    Times are of the system's monotonic clock.
+    Times are of the system's monotonic clock. `serial` is the number, in hexadecimal, of what is presented meanwhile.
     """
 
     stem: str
     defect: Defect
+    serial: str = ""
     since_s: float
     until_s: float | None = None
+
+    @classmethod
+    def told(cls, detail: Mapping[str, Any]) -> Self | None:
+        """The one that an event of the journal is about, if it is about one."""
+        with contextlib.suppress(msgspec.ValidationError):
+            return msgspec.convert({**detail, "stem": detail.get("leaf")}, cls)
+        return None
 
 
 class PkiPlan(msgspec.Struct, frozen=True, kw_only=True):

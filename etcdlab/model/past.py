@@ -86,7 +86,8 @@ class Past:
                 self._go_on(event.detail.get("past"))
             case EventKind.FAULT_INJECTED | EventKind.FAULT_HEALED if "leaf" in event.detail:
                 others = tuple(defect for defect in self.defects if defect.stem != event.detail["leaf"])
-                self.defects = (*others, *(_defects(event.detail) if event.kind is EventKind.FAULT_INJECTED else ()))
+                told = LeafDefect.told(event.detail) if event.kind is EventKind.FAULT_INJECTED else None
+                self.defects = others if told is None else (*others, told)
             case EventKind.FAULT_INJECTED | EventKind.FAULT_HEALED if "shortage" in event.detail:
                 self._take_in_shortages(_shortages(event.detail), injected=event.kind is EventKind.FAULT_INJECTED)
             case EventKind.FAULT_INJECTED | EventKind.FAULT_HEALED:
@@ -134,12 +135,6 @@ def _faults(detail: dict[str, Any]) -> list[LinkFault]:
     except msgspec.ValidationError:
         return []
     return [LinkFault(link=link, fault=fault, since_s=since_s, until_s=until_s) for link in links]
-
-
-def _defects(detail: dict[str, Any]) -> list[LeafDefect]:
-    with contextlib.suppress(msgspec.ValidationError):
-        return [msgspec.convert({**detail, "stem": detail["leaf"]}, LeafDefect)]
-    return []
 
 
 def _shortages(detail: dict[str, Any]) -> list[Shortage]:

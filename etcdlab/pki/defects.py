@@ -17,7 +17,7 @@ from cryptography import x509
 from etcdlab.errors import CertificateError, LabStateError
 from etcdlab.model.certificate import AuthorityPlan, CertificatePlan, Defect, PkiPlan, Role, Subject, Usage
 from etcdlab.pki import store
-from etcdlab.pki.authority import Authority, PrivateKey, load_certificates, load_key, make_authority, make_keys
+from etcdlab.pki.authority import Authority, PrivateKey, load_certificates, load_key, make_authority, make_keys, serial
 from etcdlab.pki.files import AUTHORITY, certificate_file, kept_file, key_file, revocation_file
 
 LIFETIME_S: Final = 3600.0
@@ -26,8 +26,10 @@ WRONG_HOST: Final = "elsewhere.invalid"
 """A name that no member has: .invalid is reserved for that (RFC 2606)."""
 
 
-def inject(plan: PkiPlan, stem: str, defect: Defect) -> None:
+def inject(plan: PkiPlan, stem: str, defect: Defect) -> str:
     """Give a leaf this defect, in place of any that it has: another is put in its place, or it is revoked.
+
+    Returns the serial number of what is presented from now on.
 
     Raises LabStateError where the lab's CA cannot issue one, or nobody would look whether it is revoked,
     CertificateError if a file cannot be read or written.
@@ -36,7 +38,7 @@ def inject(plan: PkiPlan, stem: str, defect: Defect) -> None:
     if defect is Defect.REVOKED:
         _revoke(directory, authority, stem)
         _put_back(directory, stem)
-        return
+        return serial(load_certificates(certificate_file(directory, stem))[0])
     leaf = next(leaf for leaf in plan.certificates if leaf.stem == stem)
     now = datetime.datetime.now(datetime.UTC)
     spoiled = _SPOILED[defect](leaf, authority, load_key(key_file(directory, stem)), now)
@@ -48,6 +50,7 @@ def inject(plan: PkiPlan, stem: str, defect: Defect) -> None:
         raise CertificateError(f"{good} cannot be kept as {kept}: {error.strerror}") from None
     store.replace_certificate(directory, stem, spoiled)
     _reinstate(directory, stem)
+    return serial(spoiled)
 
 
 def heal(plan: PkiPlan, stem: str) -> bool:
@@ -78,10 +81,10 @@ def _revoke(directory: Path, authority: Authority, stem: str) -> None:
 
 def _reinstate(directory: Path, stem: str) -> bool:
     revoked = store.revocations(directory)
-    if not revoked or (serial := _serial(directory, stem)) not in revoked:
+    if not revoked or (number := _serial(directory, stem)) not in revoked:
         return False
     authority = Authority.load(certificate_file(directory, AUTHORITY), key_file(directory, AUTHORITY))
-    store.write_revocations(directory, authority, revoked - {serial})
+    store.write_revocations(directory, authority, revoked - {number})
     return True
 
 

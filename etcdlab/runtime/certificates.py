@@ -53,9 +53,9 @@ class Certificates:
         async with self._changing:
             since_s = time.monotonic()
             for stem in stems:
-                await trio.to_thread.run_sync(_inject, plan, stem, defect)
+                serial = await trio.to_thread.run_sync(_inject, plan, stem, defect)
                 until_s = None if for_s is None else since_s + for_s
-                given = LeafDefect(stem=stem, defect=defect, since_s=since_s, until_s=until_s)
+                given = LeafDefect(stem=stem, defect=defect, serial=serial, since_s=since_s, until_s=until_s)
                 self.defects = (*(other for other in self.defects if other.stem != stem), given)
                 self._tell(EventKind.FAULT_INJECTED, given)
             self._pulse()
@@ -105,6 +105,7 @@ class Certificates:
             text=text,
             leaf=defect.stem,
             defect=defect.defect.value,
+            serial=defect.serial,
             since_s=defect.since_s,
             until_s=defect.until_s,
         )
@@ -114,10 +115,10 @@ class Certificates:
         self._changed = trio.Event()
 
 
-def _inject(plan: PkiPlan, stem: str, defect: Defect) -> None:
+def _inject(plan: PkiPlan, stem: str, defect: Defect) -> str:
     from etcdlab.pki import defects  # 65 ms and 8 MB of cryptography, which a daemon without defects does not pay
 
-    defects.inject(plan, stem, defect)
+    return defects.inject(plan, stem, defect)
 
 
 def _renew(plan: PkiPlan, stem: str) -> None:

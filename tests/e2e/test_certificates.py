@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from etcdlab.check.report import Port
 from etcdlab.errors import LabStateError, ToolError, UsageError
 from etcdlab.lab import Lab
 from etcdlab.model.certificate import Defect
@@ -67,12 +68,18 @@ def test_a_client_refuses_a_server_with(lab: Lab, defect: Defect, words: str) ->
 
 @pytest.mark.parametrize("defect", ["expired", "revoked"])
 def test_members_refuse_a_client_with_one_that_is(lab: Lab, defect: str) -> None:
+    mark = lab.mark()
     with lab.certificates.spoil("client", defect):
         with pytest.raises(ToolError):
             get(lab)
         failing = [one for one in lab.certificates.predict() if one.problem]
         assert {one.source for one in failing} == {"client"}
         assert all(defect in one.problem for one in failing)
+        serial = lab.certificates.leaves()["client"].serial
+        refused = [one for one in lab.certificates.refusals(since=mark) if one.presenters == ("client",)]
+        assert all(one.text.startswith(f"client presented client (serial {serial}), {defect}") for one in refused)
+        assert {one.member for one in refused} == {"n1", "n2", "n3"}
+        assert serial in run("tls", "refusals", "--since", "1m").output.replace("\n", "")
     get(lab)
 
 
@@ -86,6 +93,8 @@ def test_a_member_whose_peer_certificate_is_revoked_is_let_in_nowhere(lab: Lab) 
         lab.member("n1").kill()
         serial = lab.certificates.leaves()["peer-n1"].serial
         lab.wait_for_log(None, rf"certificate serial 0?{serial} revoked", since=mark)
+        told = {one.presenters for one in lab.certificates.refusals(since=mark) if one.port is Port.PEER}
+        assert told == {("n1",)}
     lab.wait_ready()
     lab.certificates.spoil("n1", "revoked", role="server")
     assert run("tls", "rotate", "n1").output == "renewed: server-n1, peer-n1\n"

@@ -22,9 +22,13 @@ class Files:
     def __init__(self, monkeypatch):
         self.done = []
         self.failures = 0
-        monkeypatch.setattr(certificates, "_inject", lambda _, stem, defect: self.done.append((stem, defect)))
+        monkeypatch.setattr(certificates, "_inject", self._inject)
         monkeypatch.setattr(certificates, "_renew", lambda _, stem: self.done.append((stem, "renewed")))
         monkeypatch.setattr(certificates, "_heal", self._heal)
+
+    def _inject(self, _, stem, defect):
+        self.done.append((stem, defect))
+        return "1a"
 
     def _heal(self, _, stem):
         if self.failures:
