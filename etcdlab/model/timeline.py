@@ -118,7 +118,7 @@ def timeline(
         at_s = event.monotonic_s
         match event.kind:
             case EventKind.LEADER_CHANGED:
-                term, is_first = _number(event.detail.get("term")), not leaders.spans
+                term, is_first = int(_number(event.detail.get("term"))), not leaders.spans
                 leaders.begin(Leadership(text=event.node or "?", begin_s=at_s, term=term, is_first=is_first))
             case EventKind.QUORUM_LOST:
                 quorum.begin(Span(text="no quorum", begin_s=at_s))
@@ -136,6 +136,12 @@ def timeline(
             case EventKind.FAULT_HEALED:
                 text = _fault(event)
                 faults[text] = [_ended(span, at_s) for span in faults.get(text, ())]
+            case EventKind.CHAOS_BEGAN:
+                lasts_s = _number(event.detail.get("duration_s"))  # unless its end is told: its runner may be killed
+                text = f"chaos {event.detail.get('scenario')}"
+                faults[_run(event)] = [Span(text=text, begin_s=at_s, end_s=at_s + lasts_s)]
+            case EventKind.CHAOS_ENDED:
+                faults[_run(event)] = [_ended(span, at_s) for span in faults.get(_run(event), ())]
             case EventKind.EXITED if event.detail.get("reason") == ExitReason.REQUESTED.value and event.node in tracks:
                 tracks[event.node].begin(Span(text=Condition.STOPPED.value, begin_s=at_s))
             case kind if kind in _AFTER and event.node in tracks:
@@ -165,9 +171,14 @@ def _fault(event: Event) -> str:
     return str(event.detail.get("text", "a fault")).partition(" for ")[0]
 
 
+def _run(event: Event) -> str:
+    return f"run {event.detail.get('run')}"
+
+
 def _ended(span: Span, at_s: float) -> Span:
-    return span if span.end_s is not None else msgspec.structs.replace(span, end_s=at_s)
+    is_over = span.end_s is not None and span.end_s <= at_s
+    return span if is_over else msgspec.structs.replace(span, end_s=at_s)
 
 
-def _number(value: object) -> int:
-    return value if isinstance(value, int) else 0
+def _number(value: object) -> float:
+    return value if isinstance(value, int | float) else 0

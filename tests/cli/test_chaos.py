@@ -33,7 +33,7 @@ def running(fake_lab):
 
 @pytest.fixture
 def storm(tmp_path):
-    def write(duration="100ms"):
+    def write(duration="500ms"):
         path = tmp_path / "storm.toml"
         path.write_text(STORM.format(duration=duration))
         return str(path)
@@ -44,11 +44,11 @@ def storm(tmp_path):
 def test_a_run_its_summary_and_its_replay(running, storm):
     done = run("chaos", "run", storm())
     lines = done.stdout.splitlines()
-    assert lines[0] == "storm, seed 7: 1 steps done, 1 refused, in 0.1 s"
+    assert lines[0] == "storm, seed 7: 1 steps done, 1 refused, in 0.5 s"
     assert lines[1] == "healed: healthy, leader n1"
     name = lines[2].removeprefix("Again: etcdlab chaos replay ")
     told = done.stderr.splitlines()
-    assert told[0] == f"storm, seed 7, for 100ms: run {name}"
+    assert told[0] == f"storm, seed 7, for 500ms: run {name}"
     assert told[1].startswith("    0.0 s  pause n2 --for ")
     assert told[2].split(": ")[1] == "refused"
     again = run_json("chaos", "replay", name)

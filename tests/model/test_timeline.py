@@ -123,3 +123,14 @@ def test_a_journal_that_was_written_by_hand_is_no_problem():
         (1, EventKind.READY, "n9", {}),
     )
     assert spans(shown.leaders) == [("?", 1, None)]
+
+
+def test_a_run_of_a_scenario_lasts_until_its_end_is_told_or_due():
+    def began(at_s, run):
+        return at_s, EventKind.CHAOS_BEGAN, None, {"run": run, "scenario": "storm", "duration_s": 30}
+
+    def ended(at_s, run):
+        return at_s, EventKind.CHAOS_ENDED, None, {"run": run}
+
+    shown = of(began(1, "a"), ended(11, "a"), began(20, "b"), began(60, "c"), (70, EventKind.LAB_STOPPED, None, {}))
+    assert spans(shown.faults) == [("chaos storm", 1, 11), ("chaos storm", 20, 50), ("chaos storm", 60, 70)]
