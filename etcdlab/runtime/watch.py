@@ -5,7 +5,7 @@ looked at every two seconds.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 import trio
@@ -14,6 +14,7 @@ from etcdlab.model.event import EventKind
 from etcdlab.model.lifecycle import NodeState
 from etcdlab.model.quorum import quorum
 from etcdlab.model.status import LabStatus
+from etcdlab.runtime.child import MemberProcess
 from etcdlab.runtime.health import is_healthy
 from etcdlab.runtime.journal import Journal
 from etcdlab.runtime.node import Node
@@ -42,7 +43,7 @@ class Watch:
         self._news = trio.Event()
         self._term = journal.past.term
         self._has_quorum: bool | None = None
-        self._unhealthy: frozenset[str] = frozenset()
+        self._unhealthy: dict[str, MemberProcess] = {}
 
     def begin(self) -> None:
         """The cluster is up: from now on a lost quorum is news."""
@@ -51,7 +52,7 @@ class Watch:
     def end(self) -> None:
         """The cluster is about to be stopped: its end is no news. What begins afterwards may count terms anew."""
         self._has_quorum = None
-        self._unhealthy = frozenset()
+        self._unhealthy = {}
         self._term = 0
 
     def wake(self) -> None:
@@ -90,35 +91,44 @@ class Watch:
             self._news = trio.Event()
             if self._has_quorum is None:
                 continue
+            asked = self._running()
             healthy = await self._find_healthy()
-            if self._has_quorum and (len(healthy) < enough or self._running() - healthy - self._unhealthy):
+            known = {name for name, process in asked.items() if self._unhealthy.get(name) is process}
+            if self._has_quorum and (len(healthy) < enough or asked.keys() - healthy - known):
                 # An election looks the same while it lasts.
                 await trio.sleep(ELECTIONS * self._election_timeout_s)
                 healthy |= await self._find_healthy()
-            self._report(healthy, has_quorum=len(healthy) >= enough)
+            self._report(asked, healthy, has_quorum=len(healthy) >= enough)
 
-    def _report(self, healthy: frozenset[str], *, has_quorum: bool) -> None:
+    def _report(self, asked: Mapping[str, MemberProcess], healthy: Collection[str], *, has_quorum: bool) -> None:
         if self._has_quorum is None:  # its end began meanwhile
             return
-        running = self._running()
-        for node in self._voters:
-            if node.name in running - healthy - self._unhealthy:
-                self._journal.emit(EventKind.UNHEALTHY, node.name)
-            elif node.name in running & healthy & self._unhealthy:
-                self._journal.emit(EventKind.HEALTHY, node.name)
-        self._unhealthy = running - healthy
+        before, running = self._unhealthy, self._running()
+        self._unhealthy = {}
+        for name, process in asked.items():
+            if running.get(name) is not process:  # who was started anew tells so itself
+                continue
+            was_told = before.get(name) is process
+            if name not in healthy:
+                self._unhealthy[name] = process
+                if not was_told:
+                    self._journal.emit(EventKind.UNHEALTHY, name)
+            elif was_told:
+                self._journal.emit(EventKind.HEALTHY, name)
         if has_quorum != self._has_quorum:
             self._has_quorum = has_quorum
             kind = EventKind.QUORUM_REGAINED if has_quorum else EventKind.QUORUM_LOST
             self._journal.emit(kind, healthy=len(healthy), voters=len(self._voters))
 
-    def _running(self) -> frozenset[str]:
-        """Those that were healthy once and ought to be: no one's start, end or pause."""
-        return frozenset(
-            node.name for node in self._voters if node.state is NodeState.RUNNING and node.process and not node.paused
-        )
+    def _running(self) -> dict[str, MemberProcess]:
+        """Those that were healthy once and ought to be: not while they start, end or are paused."""
+        return {
+            node.name: node.process
+            for node in self._voters
+            if node.process is not None and node.state is NodeState.RUNNING and not node.paused
+        }
 
-    async def _find_healthy(self) -> frozenset[str]:
+    async def _find_healthy(self) -> set[str]:
         """Those that answer a linearizable read within the probe's bound."""
         healthy: set[str] = set()
 
@@ -131,4 +141,4 @@ class Watch:
             for node in self._voters:
                 if node.process is not None and not node.paused:
                     nursery.start_soon(look, node)
-        return frozenset(healthy)
+        return healthy
