@@ -11,7 +11,8 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from etcdlab.model.quorum import quorum
+from etcdlab.errors import QuorumError
+from etcdlab.model.quorum import FORCE_HINT, quorum
 from etcdlab.model.units import Duration, Size
 
 CLIENTS: Final = "clients"
@@ -174,3 +175,22 @@ def keeps_quorum(voters: Collection[str], serving: Collection[str], faults: Iter
         sum(one == other or not is_parted(Link(one, other)) for other in serving) >= quorum(len(voters))
         for one in serving
     )
+
+
+def require_quorum_kept(
+    fault: AnyFault,
+    links: Iterable[Link],
+    *,
+    voters: Collection[str],
+    serving: Collection[str],
+    faults: Collection[LinkFault],
+) -> None:
+    """Raise QuorumError if voters that serve are connected enough with `faults`, and with this one would not be."""
+    given = tuple(links)
+    injected = [LinkFault(link=link, fault=fault, since_s=0.0) for link in given]
+    if keeps_quorum(voters, serving, faults) and not keeps_quorum(voters, serving, [*faults, *injected]):
+        raise QuorumError(
+            f"{fault} {in_words(given)} would leave no {quorum(len(voters))} of {len(voters)} voting members "
+            "connected: the cluster would stop serving",
+            hint=FORCE_HINT,
+        )

@@ -1,10 +1,9 @@
 """A lab at run time: its members together, what can be asked of them, and what is known about them."""
 
 import contextlib
-import itertools
 import signal
 import ssl
-from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -13,8 +12,8 @@ import msgspec
 import trio
 
 from etcdlab import descriptors
-from etcdlab.errors import BootError, CertificateError, LabStateError, QuorumError, TimedOutError
-from etcdlab.etcd import identity, log, logfile
+from etcdlab.errors import BootError, CertificateError, LabStateError, TimedOutError
+from etcdlab.etcd import identity
 from etcdlab.etcd.api import GatewayError
 from etcdlab.etcd.damage import damage
 from etcdlab.model.certificate import Defect
@@ -23,11 +22,11 @@ from etcdlab.model.disk import Freed, Part, Shortage
 from etcdlab.model.event import Event, EventKind
 from etcdlab.model.healed import Healed
 from etcdlab.model.lifecycle import NodeState
-from etcdlab.model.link import CLIENTS, AnyFault, Link, LinkFault, in_words, severed
+from etcdlab.model.link import CLIENTS, AnyFault, Link, LinkFault, require_quorum_kept, severed
 from etcdlab.model.link import keeps_quorum as keeps_linked_quorum
 from etcdlab.model.past import Life
 from etcdlab.model.plan import Plan, TlsPlan
-from etcdlab.model.quorum import keeps_quorum, quorum
+from etcdlab.model.quorum import quorum, require_kept
 from etcdlab.model.reset import ResetOutcome
 from etcdlab.model.selection import require_leader
 from etcdlab.model.status import LabPhase, LabStatus
@@ -43,6 +42,7 @@ from etcdlab.runtime.health import FAST_POLL_S, add_member
 from etcdlab.runtime.holds import Holds
 from etcdlab.runtime.http import Unreachable, client_context
 from etcdlab.runtime.journal import Journal
+from etcdlab.runtime.log_stream import log_stream
 from etcdlab.runtime.measure import measure_lab
 from etcdlab.runtime.network import FaultNetwork
 from etcdlab.runtime.node import Node
@@ -51,9 +51,6 @@ from etcdlab.runtime.watch import Watch
 
 LOG_BACKLOG: Final = 200
 """Batches of lines that a follower of the logs may fall behind."""
-
-LOG_CHUNK: Final = 200
-"""Old lines sent at once: 100,000 of them are neither held in memory nor waited for."""
 
 MOVE_S: Final = 5.0
 """Seconds beside two election timeouts that etcd gives a member to take over (etcd 3.5 server/config, ReqTimeout)."""
@@ -338,7 +335,8 @@ class Cluster:
         network = self._require_network(links)
         self._require_no_reset()
         if not force:
-            self._require_linked_quorum(network.faults, links, fault)
+            voters = [plan.name for plan in self._plan.voters]
+            require_quorum_kept(fault, links, voters=voters, serving=self._serving_names(), faults=network.faults)
         await network.inject(links, fault, for_s=for_s)
         self._watch.wake()
 
@@ -356,7 +354,7 @@ class Cluster:
         self._require_no_end()
         self._require_no_reset()
         node, boot_s = self.nodes[name], self._plan.timeouts.boot_s
-        helper = self._require_helper(name, await self.status())
+        helper = self.nodes[repair.choose_helper(name, await self.status())]
         self._holds.drop([name])
         await self._stop([node], grace_s=None)
         try:
@@ -422,7 +420,7 @@ class Cluster:
             await self._restart_alive(name)
         if limited:
             with contextlib.suppress(NotDoneError):  # there is no quorum, say; `status` tells of the alarm
-                await freeing.disarm(self._serving_voters(), {self.nodes[name].plan.member_id for name in limited})
+                await freeing.disarm(self._serving(), {self.nodes[name].plan.member_id for name in limited})
         self._watch.wake()
         return healed
 
@@ -431,7 +429,7 @@ class Cluster:
         self._require_no_end()
         self._require_no_reset()
         try:
-            freed = await freeing.free(self._serving_voters())
+            freed = await freeing.free(self._serving())
         except NotDoneError as error:
             raise LabStateError(
                 f"space could not be made: {error}",
@@ -441,27 +439,10 @@ class Cluster:
         self._watch.wake()
         return freed
 
-    def _serving_voters(self) -> list[Node]:
-        voters = [self.nodes[node.name] for node in self._plan.voters]
-        return [node for node in voters if node.state is NodeState.RUNNING and not node.paused]
-
     async def _restart_alive(self, name: str) -> None:
         if self.nodes[name].state.alive:
             await self._stop([self.nodes[name]], grace_s=None)
             await self.start([name])
-
-    def _require_helper(self, name: str, status: LabStatus) -> Node:
-        """A member that serves and can have `name` removed and added."""
-        serving = [node.name for node in status.nodes if node.healthy and not node.paused and not node.is_learner]
-        if name in serving:
-            raise LabStateError(f"{name} serves: there is nothing to repair", hint=f"`etcdlab stop {name}` stops it.")
-        others = [other for other in serving if other != name]
-        if len(others) < (wanted := quorum(len(self._plan.voters))):
-            raise LabStateError(
-                f"{name} cannot be repaired: {len(others)} other voting members serve, and it takes {wanted}",
-                hint="`etcdlab status` shows them; `etcdlab reset` begins anew with empty data.",
-            )
-        return self.nodes[others[0]]
 
     async def heal_all(self) -> Healed:
         """Undo all that was done on purpose: to links, leaves, disks, and members that are stopped, failed or paused.
@@ -610,18 +591,7 @@ class Cluster:
     async def logs(self, names: Sequence[str], *, follow: bool, lines: int) -> AsyncGenerator[bytes, None]:
         """The last `lines` log lines of each member, merged by time, as LogLines in NDJSON; then what comes."""
         paths = {name: Path(self.nodes[name].plan.log) for name in names}
-        return self._log_stream(paths, follow=follow, lines=lines)
-
-    async def _log_stream(self, paths: Mapping[str, Path], *, follow: bool, lines: int) -> AsyncGenerator[bytes, None]:
-        with self._lines.follow() as live:
-            # What is written while the files are read may come twice: once from the file, once live.
-            history = (_log_line(name, record) for name, record in logfile.read(paths, lines))
-            while batch := await trio.to_thread.run_sync(list, itertools.islice(history, LOG_CHUNK)):
-                yield b"".join(batch)
-            if follow:
-                async for name, new in live:
-                    if name in paths:
-                        yield b"".join(_log_line(name, log.parse(line)) for line in new)
+        return log_stream(paths, self._lines, follow=follow, lines=lines)
 
     def _running(self, names: Sequence[str]) -> list[str]:
         """Those that can be paused: one that is stopped for a time is started in its time all the same."""
@@ -681,33 +651,17 @@ class Cluster:
             )
         return self._network
 
-    def _require_linked_quorum(self, faults: Collection[LinkFault], links: Collection[Link], fault: AnyFault) -> None:
-        voters = [plan.name for plan in self._plan.voters]
-        serving = [
-            name for name in voters if self.nodes[name].state is NodeState.RUNNING and not self.nodes[name].paused
-        ]
-        injected = [LinkFault(link=link, fault=fault, since_s=0.0) for link in links]
-        if keeps_linked_quorum(voters, serving, faults) and not keeps_linked_quorum(
-            voters, serving, [*faults, *injected]
-        ):
-            raise QuorumError(
-                f"{fault} {in_words(links)} would leave no {quorum(len(voters))} of {len(voters)} voting members "
-                "connected: the cluster would stop serving",
-                hint="`--force`, in Python `force=True`, does it all the same.",
-            )
-
     def _require_quorum(self, action: str, names: Sequence[str], *, force: bool) -> None:
-        voters = [self.nodes[plan.name] for plan in self._plan.voters]
-        serving = [node for node in voters if node.state is NodeState.RUNNING and not node.paused]
-        leaving = sum(node.name in names for node in serving)
-        if force or not leaving or len(serving) < quorum(len(voters)):
-            return
-        if not keeps_quorum(voters=len(voters), healthy=len(serving), leaving=leaving):
-            raise QuorumError(
-                f"{action} {', '.join(names)} would leave {len(serving) - leaving} of {len(voters)} voting members, "
-                f"and a quorum is {quorum(len(voters))}: the cluster would stop serving",
-                hint="`--force`, in Python `force=True`, does it all the same.",
-            )
+        if not force:
+            require_kept(action, names, voters=len(self._plan.voters), serving=self._serving_names())
+
+    def _serving(self) -> list[Node]:
+        """The voters that run."""
+        voters = [self.nodes[node.name] for node in self._plan.voters]
+        return [node for node in voters if node.state is NodeState.RUNNING and not node.paused]
+
+    def _serving_names(self) -> list[str]:
+        return [node.name for node in self._serving()]
 
 
 def _gateway_context(tls: TlsPlan) -> ssl.SSLContext:
@@ -720,7 +674,3 @@ def _gateway_context(tls: TlsPlan) -> ssl.SSLContext:
             f"the supervisor cannot use its certificate {identity.certificate}, its key or {tls.ca}: {error}",
             hint="`etcdlab pki show --lab NAME` tells what is wrong with the lab's certificates.",
         ) from error
-
-
-def _log_line(name: str, record: log.Record) -> bytes:
-    return msgspec.json.encode(log.LogLine.of(name, record)) + b"\n"

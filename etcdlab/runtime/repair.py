@@ -12,11 +12,27 @@ import msgspec
 from etcdlab.errors import LabStateError
 from etcdlab.etcd import api
 from etcdlab.model.plan import NodePlan
+from etcdlab.model.quorum import quorum
+from etcdlab.model.status import LabStatus
 from etcdlab.runtime.health import add_member
 from etcdlab.runtime.http import Endpoint, Unreachable
 
 _CLUSTER: Final = "--initial-cluster="
 _STATE: Final = "--initial-cluster-state="
+
+
+def choose_helper(name: str, status: LabStatus) -> str:
+    """A member that serves and can have `name` removed and added. Raises LabStateError."""
+    voters = [node for node in status.nodes if not node.is_learner]
+    serving = [node.name for node in voters if node.healthy and not node.paused]
+    if name in serving:
+        raise LabStateError(f"{name} serves: there is nothing to repair", hint=f"`etcdlab stop {name}` stops it.")
+    if len(serving) < (wanted := quorum(len(voters))):
+        raise LabStateError(
+            f"{name} cannot be repaired: {len(serving)} other voting members serve, and it takes {wanted}",
+            hint="`etcdlab status` shows them; `etcdlab reset` begins anew with empty data.",
+        )
+    return serving[0]
 
 
 async def replace_member(node: NodePlan, helper: Endpoint) -> NodePlan:
