@@ -397,7 +397,7 @@ class Cluster:
         """
         self._require_no_end()
         self._require_no_reset()
-        self._require_quorum("filling the disk of", names, force=force)
+        self._require_quorum("full disks of", dict.fromkeys((*self._disks.full, *names)), force=force)
         self._disks.begin(names, quota=None, for_s=for_s)
 
     async def limit_databases(self, names: Sequence[str], quota: int, *, force: bool) -> None:
@@ -651,7 +651,7 @@ class Cluster:
             )
         return self._network
 
-    def _require_quorum(self, action: str, names: Sequence[str], *, force: bool) -> None:
+    def _require_quorum(self, action: str, names: Collection[str], *, force: bool) -> None:
         if not force:
             require_kept(action, names, voters=len(self._plan.voters), serving=self._serving_names())
 

@@ -97,7 +97,7 @@ def check(path, lines):
             assert [json.loads(line)["node"] for line in lines] == ["n1"] * 10
         case "openapi.json":
             assert json.loads(*lines)["openapi"] == "3.1.0"
-        case "stop" | "start" | "kill" | "pause" | "resume":
+        case "stop" | "start" | "kill" | "pause" | "resume" | "disk/full":
             assert msgspec.json.decode(*lines, type=NodesAnswer).nodes
         case "leader/move" | "shutdown":
             assert json.loads(*lines) == {"version": 1}
