@@ -4,7 +4,6 @@ from pathlib import Path
 
 from etcdlab.etcd.parts import LogParts
 from etcdlab.model.event import Event, EventKind, parse
-from etcdlab.model.exit import ExitReason
 from torturing.tally import Loss, Tally
 
 READ = 2**20
@@ -77,4 +76,5 @@ class Chronicle:
 
 
 def _never_began(event: Event) -> bool:
-    return event.detail.get("reason") == ExitReason.OUT_OF_RESOURCES.value
+    """For want of resources, or of a directory: a lab may be moved while its members are being started."""
+    return event.detail.get("code") is None and str(event.detail.get("detail")).startswith("cannot run ")
