@@ -11,6 +11,7 @@ from etcdlab.model.chaos import runs
 from etcdlab.model.event import EventKind
 from etcdlab.model.status import ClusterVerdict
 from etcdlab.prepare.scenario import load
+from tests.cli.test_supervised import kill_daemon
 
 
 @pytest.fixture
@@ -62,8 +63,9 @@ def test_steps_are_done_in_time_and_when_something_happens_and_healed_at_the_end
 
 
 def test_the_journal_has_the_run_and_it_can_be_done_again(lab):
+    mark = lab.mark()
     with lab.chaos(scenario(pause(at=0, **{"for": "10ms"}))) as chaos:
-        lab.wait_for_event("resumed", "n2")
+        lab.wait_for_event("resumed", "n2", since=mark)
     (run,) = runs(lab.events())
     assert run.began.run == chaos.run
     assert (run.began.scenario, run.began.seed, run.began.duration_s) == ("storm", 7, 3600)
@@ -119,6 +121,18 @@ def test_a_lab_that_is_stopped_meanwhile(lab):
     lab.down()
     with pytest.raises(NotRunningError, match="was stopped while storm was done to it"):
         chaos.go_on()
+
+
+def test_a_daemon_that_is_killed_meanwhile_is_followed(fake_lab):
+    with fake_lab.daemon() as daemon:
+        fake_lab.boot(daemon)
+        lab = Lab(fake_lab.directory)
+        mark = lab.mark()
+        with lab.chaos(scenario(pause(at="300ms"))) as chaos:
+            kill_daemon(fake_lab)
+            lab.wait_for_event("paused", "n2", since=mark)
+        assert chaos.outcome.status.verdict is ClusterVerdict.HEALTHY
+        lab.down()
 
 
 def test_a_lab_that_its_block_removes(lab):

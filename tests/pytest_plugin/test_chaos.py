@@ -25,7 +25,7 @@ def test_the_marker_does_it_and_the_lab_is_healed(suite):
 
         @pytest.mark.etcdlab_chaos({KILL})
         def test_table_without_the_fixture(etcd):
-            etcd.wait_for_event("exited", "n1")
+            etcd.wait_until(lambda status: status.nodes[0].restarts)
 
         @pytest.mark.etcdlab_chaos({KILL})
         def test_on_a_lab_of_its_own(etcd_chaos, etcd_cluster_factory):
@@ -66,8 +66,7 @@ def test_a_failed_test_says_what_was_done_and_how_to_repeat_it(suite):
         import pytest
         @pytest.mark.etcdlab_chaos({KILL})
         def test_it(etcd):
-            etcd.wait_for_event("exited", "n1")
-            etcd.wait_for_event("ready", "n1")
+            etcd.wait_until(lambda status: status.nodes[0].restarts and status.nodes[0].healthy)
             assert False
     """)
     output = suite.run("--etcdlab-seed=11", failed=1).stdout.str()
