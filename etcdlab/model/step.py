@@ -151,7 +151,8 @@ S = TypeVar("S", bound=Step)
 TIMES: Final = ("at", "every", "when")
 _ONE: Final = ("node", "source", "target", "owner")
 """Fields that name one."""
-_GROUPS: Final = {LeaderMove: "leader move", TlsFault: "tls fault"}
+_COMMANDS: Final = {LeaderMove: "leader move", TlsFault: "tls fault"}
+"""Where the command is not called as the step, after "net" for links."""
 _POSITIONAL: Final = ("nodes", "node", "groups", "from", "to", "owner", "defect", "delay", "rate")
 
 
@@ -166,7 +167,7 @@ def in_words(step: Step) -> str:
     table = to_table(step)
     verb = table.pop("do")
     group = "net " if isinstance(step, LinksStep) else ""
-    words, options = [_GROUPS.get(type(step), f"{group}{verb}")], []
+    words, options = [_COMMANDS.get(type(step), f"{group}{verb}")], []
     for key in _POSITIONAL:
         if key in table:
             value = table.pop(key)
