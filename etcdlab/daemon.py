@@ -217,11 +217,10 @@ async def report_progress(journal: Journal, reporter: Reporter) -> None:
 def hear_signals() -> None:
     """Leave nothing of what our launcher did with its signals: it may be anybody's program, and members inherit it.
 
-    Blocked, SIGTERM stops no member. With SIGCHLD ignored the kernel reaps them, and their exit codes are lost. SIGXFSZ
-    stays blocked, so that a member hears by an error that a file may not grow, as when its disk is full: Go dies of it.
+    Blocked, SIGTERM stops no member. With SIGCHLD ignored the kernel reaps them, and their exit codes are lost.
     """
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGXFSZ})
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def hear_hold(launcher: socket.socket) -> tuple[Hold, os.stat_result] | None:

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 HEALTH: Final = "/health?exclude=NOSPACE"
-"""With that alarm a member refuses to write, and has a quorum all the same. etcd 3.4 does not know the word."""
+"""With that alarm a member refuses to write, and has a quorum all the same."""
 VERSION: Final = "/version"
 STATUS: Final = "/v3/maintenance/status"
 MEMBER_LIST: Final = "/v3/cluster/member/list"
