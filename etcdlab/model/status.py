@@ -78,8 +78,8 @@ class LabStatus(msgspec.Struct, frozen=True, kw_only=True):
     `cluster_id` is what the members answer (16 hex digits); `is_this_lab` says whether it and the members' ids are the
     ones that this lab created: a stranger's cluster on the same ports answers "healthy" just as well. `faults` are what
     somebody has put on links, `defects` what is wrong with leaves on purpose, `shortages` what disks lack on purpose;
-    `problems` are, in words, what the supervisor itself lacks (space on the disk, descriptors), and an alarm for which
-    members that are healthy refuse to write.
+    `problems` are, in words, what the supervisor itself lacks (space on the disk, descriptors), an alarm for which
+    members that are healthy refuse to write, and handshakes that are refused while the lab is not whole.
     """
 
     lab: str

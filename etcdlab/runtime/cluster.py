@@ -29,7 +29,7 @@ from etcdlab.model.plan import Plan, TlsPlan
 from etcdlab.model.quorum import quorum, require_kept
 from etcdlab.model.reset import ResetOutcome
 from etcdlab.model.selection import require_leader
-from etcdlab.model.status import LabPhase, LabStatus
+from etcdlab.model.status import ClusterVerdict, LabPhase, LabStatus
 from etcdlab.prepare import space
 from etcdlab.prepare.labdir import LabDirectory
 from etcdlab.prepare.process import ProcessRecord
@@ -46,6 +46,7 @@ from etcdlab.runtime.log_stream import log_stream
 from etcdlab.runtime.measure import measure_lab
 from etcdlab.runtime.network import FaultNetwork
 from etcdlab.runtime.node import Node
+from etcdlab.runtime.refusals import Refusals
 from etcdlab.runtime.tail import watch_lines
 from etcdlab.runtime.watch import Watch
 
@@ -91,6 +92,7 @@ class Cluster:
         self._holds = Holds()
         self._certificates = Certificates(plan.pki, journal)
         self._disks = Disks(self.nodes, journal)
+        self._refusals = Refusals()
         self.shutdown_requested = trio.Event()
         self.purge = False
         self._whole = trio.Lock()  # held by what acts on all members as one: boot, reset, the end
@@ -131,6 +133,7 @@ class Cluster:
                 self.nodes[name].serving_clients.set()
             else:
                 self._watch.on_line(line)
+                self._refusals.on_line(name, line)
         self._lines.publish((name, lines))
 
     # Boot and shutdown
@@ -238,11 +241,13 @@ class Cluster:
             faults=self._network.faults if self._network else (),
             defects=self._certificates.defects,
             shortages=self._disks.shortages,
-            problems=(*measured.problems, *self._problems()),
+            problems=(*measured.problems, *self._problems(measured.verdict)),
         )
 
-    def _problems(self) -> Iterator[str]:
-        """What the supervisor itself lacks."""
+    def _problems(self, verdict: ClusterVerdict) -> Iterator[str]:
+        """Why a lab may not be whole, and what the supervisor itself lacks."""
+        if verdict is not ClusterVerdict.HEALTHY and (refused := self._refusals.problem()):
+            yield refused
         places = [self._directory.path, *(Path(node.data_dir) for node in self._plan.nodes)]
         for place in space.full(places):
             yield f"there is no space left on the disk of {place}: free some, and the lab goes on by itself"

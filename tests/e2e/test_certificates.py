@@ -108,8 +108,10 @@ def test_a_member_with_a_bad_peer_certificate_serves_until_it_dials(lab: Lab) ->
         assert lab.wait_ready(timeout=5).nodes[0].healthy
         lab.member("n1").kill()
         lab.wait_for_log(None, "certificate has expired", since=mark)
+        degraded = lab.wait_until(lambda status: bool(status.problems))
+        assert "`etcdlab tls refusals` says whose certificates were refused" in degraded.problems[0]
         assert not next(node for node in lab.status().nodes if node.name == "n1").healthy
-    lab.wait_ready()
+    assert lab.wait_ready().problems == ()
 
 
 def test_the_verbs(lab: Lab) -> None:

@@ -88,6 +88,10 @@ def test_a_lab_of_each_version_boots_heals_and_stops(version: str) -> None:
         before, after = ({node.name: node for node in seen.nodes}[status.leader] for seen in (status, healed))
         assert after.restarts == 1
         assert after.pid != before.pid
+
+        with lab.certificates.spoil("client", "revoked"):
+            assert {one.source for one in lab.certificates.predict() if one.problem} == {"client"}
+            assert {one.presenters for one in lab.certificates.refusals()} == {("client",)}
         assert after.last_exit is not None
         assert (after.last_exit.code, after.last_exit.reason) == (-signal.SIGKILL, ExitReason.SIGNALLED)
 
