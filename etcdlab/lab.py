@@ -345,7 +345,7 @@ class Lab(Links):
         return done.stdout
 
     def heal_all(self) -> Healed:
-        """Undo all that was done on purpose: faults of links, defects of certificates, members stopped or paused.
+        """Undo all that was done on purpose: to links, certificates and disks, and members stopped or paused.
 
         Failed members are started, too. Raises TimedOutError when one does not run in time.
         """

@@ -90,8 +90,10 @@ class AdoptedProcess:
             return True
 
 
-def have_disk_full(identity: ProcessIdentity, is_full: bool) -> None:
-    """Have a process write to no file any more, or to all again. Raises LabStateError where the system cannot do that.
+def have_disk_full(identity: ProcessIdentity | None, is_full: bool) -> None:
+    """Have a process (None: there is none yet) write to no file any more, or to all again.
+
+    Raises LabStateError where the system cannot do that.
 
     A limit of zero for the size of files refuses what a disk without space refuses, at the same places of etcd's code,
     but for one word ("file too large"). It needs no right, concerns this process alone, and can be taken back. The
@@ -102,11 +104,10 @@ def have_disk_full(identity: ProcessIdentity, is_full: bool) -> None:
             "the disk of a member can be full on Linux alone",
             hint="This system cannot limit the files of a process that runs.",
         )
-    usual, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
-    if is_alive(identity):
+    if identity is not None and is_alive(identity):
         with contextlib.suppress(ProcessLookupError):
             _, most = resource.prlimit(identity.pid, resource.RLIMIT_FSIZE)
-            resource.prlimit(identity.pid, resource.RLIMIT_FSIZE, (0 if is_full else usual, most))
+            resource.prlimit(identity.pid, resource.RLIMIT_FSIZE, (0 if is_full else most, most))
 
 
 async def spawn(argv: Sequence[str], *, env: Mapping[str, str], directory: Path, log: Path) -> ChildProcess:

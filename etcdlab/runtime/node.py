@@ -148,9 +148,11 @@ class Node:
             self._journal.emit(EventKind.RESUMED, self.name)
 
     def have_disk_full(self, is_full: bool) -> None:
-        """Have its disk be full, or not, for this incarnation and those to come. Raises LabStateError on macOS."""
-        if self.process is not None:
-            have_disk_full(self.process.identity, is_full)
+        """Have its disk be full, or not, for this incarnation and those to come.
+
+        Raises LabStateError where the system cannot do that.
+        """
+        have_disk_full(self.process.identity if self.process is not None else None, is_full)
         self._is_disk_full = is_full
         self._pulse()
 
