@@ -461,9 +461,9 @@ class Cluster:
         if self._network is not None:
             await self._network.heal()
         await self._certificates.heal()
-        shortages = await self.heal_disks(None)
         paused = tuple(name for name, node in self.nodes.items() if node.paused)
         await self.resume(paused)
+        shortages = await self.heal_disks(None)  # who is restarted for it waits for a quorum
         down = tuple(name for name, node in self.nodes.items() if not node.state.alive)
         await self.start(down)
         return Healed(faults=faults, defects=defects, shortages=shortages, resumed=paused, started=down)

@@ -14,13 +14,15 @@ pytestmark = pytest.mark.etcd
 
 def test_everything_is_undone_and_then_there_is_nothing(home: Path) -> None:
     with Lab.up(nodes=3, profile="fast", faults=True, name="broken") as lab:
+        lab.member("n1").limit_database("1MiB")
         lab.isolate("n1")
         lab.certificates.spoil("n2", "expired", role="peer")
         lab.certificates.spoil("client", "wrong-eku", for_="1h")
         lab.client().stop(["n3"], force=True)
         lab.member("n2").pause(for_="1h", force=True)
         assert run("heal").output == (
-            "links: n1 ↔ n2, n1 ↔ n3\ncertificates: peer-n2, client\nresumed: n2\nstarted: n3\n"
+            "links: n1 ↔ n2, n1 ↔ n3\ncertificates: peer-n2, client\ndisks: quota of 1MiB of n1\n"
+            "resumed: n2\nstarted: n3\n"
         )
         status = lab.wait_ready()
         assert (status.faults, status.defects) == ((), ())
