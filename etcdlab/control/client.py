@@ -227,7 +227,7 @@ class Client:
                 f"the control socket {self._path} may not be used: permission denied",
                 hint="Only the lab's owner may, and only while it is writable (`chmod u+w` makes it so).",
             ) from None
-        except (OSError, http.client.HTTPException, msgspec.DecodeError) as error:
+        except (OSError, http.client.HTTPException, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ControlError(f"the answer on {self._path} could not be used: {error}") from error
 
 

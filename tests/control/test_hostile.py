@@ -17,7 +17,7 @@ import msgspec
 import pytest
 import trio
 import trio.testing
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from etcdlab.control.api import Api
@@ -311,6 +311,8 @@ def answers(draw):
 
 @examples(100)
 @given(answers(), st.sampled_from(["status", "plan", "reset", "shutdown", "events", "logs"]))
+@example(b'HTTP/1.1 400 Bad\r\n\r\n{"version":1,"error":{"code":"\x80","message":"m","hint":"h"}}', "status")
+@example(b'HTTP/1.1 200 OK\r\n\r\n{"version":1,"x":%s}' % (b"[" * 100_000), "status")
 def test_whatever_answers_it_is_understood_or_an_error_for_people(answer, verb):
     with tempfile.TemporaryDirectory() as directory, socket.socket(socket.AF_UNIX) as listener:
         listener.bind(f"{directory}/s")
