@@ -59,12 +59,14 @@ class Duration(float):
         return cls(round(float(seconds), 6))
 
     def __str__(self) -> str:
-        """The form with the largest unit that divides it: "8760h" is "365d", "0.5s" is "500ms"."""
+        """The form with the largest unit that divides it: "8760h" is "365d", "0.5s" is "500ms". Else "1.5s"."""
         exact = Decimal(repr(float(self)))
         for unit, seconds in _SECONDS.items():
-            if exact and exact % seconds == 0:
+            if exact and exact % seconds == 0 and (unit != "ms" or exact < 1):
                 return f"{int(exact / seconds)}{unit}"
-        return f"{exact * 1000:f}ms" if exact else "0s"
+        if exact and exact < 1:
+            return f"{exact * 1000:f}ms"
+        return f"{exact.normalize():f}s"
 
 
 class Size(int):

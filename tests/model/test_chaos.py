@@ -8,7 +8,7 @@ from etcdlab.model.event import Event, EventKind, describe
 from etcdlab.prepare.scenario import parse
 from tests import hostile
 
-STEP = {"do": "kill", "at": "1500ms", "nodes": ["n2"]}
+STEP = {"do": "kill", "at": "1.5s", "nodes": ["n2"]}
 BEGAN = Began(run="a", scenario="storm", seed=7, duration_s=60)
 ENDED = Ended(run="a", scenario="storm", after_s=1.5, done=1, refused=1)
 
@@ -31,9 +31,9 @@ def test_a_run_is_a_scenario_of_what_was_done():
     assert [run.began.run for run in found] == ["a", "b"]
     assert (found[0].ended, found[1].ended) == (ENDED, None)
     assert [one.number for one in found[0].done] == [1]
-    assert found[0].scenario() == {"name": "storm", "seed": 7, "duration": "1501ms", "step": [STEP]}
+    assert found[0].scenario() == {"name": "storm", "seed": 7, "duration": "1.501s", "step": [STEP]}
     assert parse(found[0].scenario(), "run").step[0].nodes == ("n2",)
-    assert found[1].scenario()["duration"] == "5001ms"
+    assert found[1].scenario()["duration"] == "5.001s"
 
 
 def test_events_of_runs_are_told_in_words():

@@ -126,7 +126,7 @@ def test_what_could_cost_the_quorum_can_be_forced():
 def test_a_table_leaves_out_what_a_file_may():
     assert to_table(Delay(at=Duration(2.5), source="n1", target="n2", delay=Duration(0.03))) == {
         "do": "delay",
-        "at": "2500ms",
+        "at": "2.5s",
         "from": "n1",
         "to": "n2",
         "delay": "30ms",

@@ -40,7 +40,15 @@ def test_durations_that_are_refused(text):
 
 @pytest.mark.parametrize(
     ("text", "written"),
-    [("8760h", "365d"), ("90m", "90m"), ("3600s", "1h"), ("0.5s", "500ms"), ("1500ms", "1500ms"), (0, "0s")],
+    [
+        ("8760h", "365d"),
+        ("90m", "90m"),
+        ("3600s", "1h"),
+        ("0.5s", "500ms"),
+        ("1500ms", "1.5s"),
+        ("90.25s", "90.25s"),
+        (0, "0s"),
+    ],
 )
 def test_durations_are_written_in_the_largest_unit_that_divides_them(text, written):
     assert str(Duration.parse(text)) == written
