@@ -23,6 +23,7 @@ from etcdlab.model.link import (
     partition,
 )
 from etcdlab.model.plan import Plan
+from etcdlab.model.selection import select, stands_for_members
 from etcdlab.model.units import MOMENT_S, Size, Time, lasting, seconds
 
 
@@ -48,7 +49,7 @@ class Injected:
 
 
 class Links(ABC):
-    """The part of Lab that is about its links. Ends of links are names of members, or "clients".
+    """The part of Lab that is about its links. Ends of links are members, by name or "leader", or "clients".
 
     All raise LabStateError for a lab that was not made with `faults`, UnknownMemberError for a name that is none, and
     QuorumError for what would leave no quorum connected, unless it is `force`d. With `for_` a fault is healed after
@@ -65,9 +66,9 @@ class Links(ABC):
         """The control socket's client."""
 
     def partition(self, *groups: Collection[str], for_: Time | None = None, force: bool = False) -> Injected:
-        """Cut the links between groups of members. One group alone is parted from all others."""
+        """Cut the links between groups of members, also "followers". One group alone is parted from all others."""
         names = [node.name for node in self.plan.nodes]
-        given = [list(dict.fromkeys(group)) for group in groups]
+        given = [list(self._meant(group)) for group in groups]
         named = [name for group in given for name in group]
         self.plan.select(named)
         if twice := {name for name in named if named.count(name) > 1}:
@@ -85,8 +86,7 @@ class Links(ABC):
         self, member: str, *, from_clients: bool = False, for_: Time | None = None, force: bool = False
     ) -> Injected:
         """Cut a member's links with all other members, and those with its clients if asked."""
-        self.plan.select([member])
-        links = isolation(member, [node.name for node in self.plan.nodes], from_clients=from_clients)
+        links = isolation(self._end(member), [node.name for node in self.plan.nodes], from_clients=from_clients)
         return self._inject(links, Cut(), for_=for_, force=force)
 
     def cut(
@@ -149,8 +149,8 @@ class Links(ABC):
         """Take all faults off all links; with two `ends`, off those between them, with one, off all of its."""
         links: tuple[Link, ...] | None = None
         if len(ends) == 1:
-            self._require_ends(*ends)
-            links = tuple(link for link in self.client().network().links if ends[0] in (link.source, link.target))
+            end = self._end(ends[0])
+            links = tuple(link for link in self.client().network().links if end in (link.source, link.target))
         elif ends:
             links = self._between(*ends)
         self.client().heal(links)
@@ -160,13 +160,26 @@ class Links(ABC):
         return self.client().network().faults
 
     def _between(self, source: str, target: str, *, one_way: bool = False) -> tuple[Link, ...]:
-        self._require_ends(source, target)
+        source, target = self._end(source), self._end(target)
         if source == target:
             raise UsageError(f"{source} has no link to itself")
         return between(source, target, one_way=one_way)
 
-    def _require_ends(self, *ends: str) -> None:
-        self.plan.select(end for end in ends if end != CLIENTS)
+    def _end(self, name: str) -> str:
+        if name == CLIENTS:
+            return name
+        meant = self._meant([name])
+        if len(meant) != 1:
+            raise UsageError(f"{name!r} is {', '.join(meant)} now, and a link has one member at each end")
+        self.plan.select(meant)
+        return meant[0]
+
+    def _meant(self, names: Collection[str]) -> tuple[str, ...]:
+        """The members of these names, and those that are so now. Raises QuorumError where none is."""
+        members = [node.name for node in self.plan.nodes]
+        if any(stands_for_members(name, members) for name in names):
+            return select(list(names), self.client().status())
+        return tuple(dict.fromkeys(names))
 
     def _inject(self, links: Sequence[Link], fault: AnyFault, *, for_: Time | None, force: bool) -> Injected:
         client = self.client()

@@ -55,7 +55,7 @@ def _ends(command: Callable[..., Result]) -> Callable[..., Result]:
 def net() -> None:
     """Show the links of a lab that was made with --faults, and put faults on them.
 
-    Ends of links are members, or "clients".
+    Ends of links are members, also "leader", or "clients".
     """
 
 

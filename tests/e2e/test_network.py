@@ -172,6 +172,20 @@ def test_a_fault_ends_by_itself(lab: Lab) -> None:
     assert lab.faults() == ()
 
 
+def test_ends_can_be_who_leads_now_and_who_does_not(lab: Lab) -> None:
+    leader, one, other = roles(lab)
+    parted = lab.partition({"leader"}, {"followers"}, for_="20s")
+    assert set(parted.links) == {Link(*ends) for name in (one, other) for ends in ((leader, name), (name, leader))}
+    lab.heal()
+    leader, one, other = roles(lab)
+    assert lab.delay("leader", one, "1ms", one_way=True).links == (Link(leader, one),)
+    lab.heal("leader")
+    assert lab.faults() == ()
+    with pytest.raises(UsageError, match=f"'followers' is {one}, {other} now, and a link has one member at each end"):
+        lab.cut("leader", "followers")
+    assert leader in run("net", "delay", "clients", "leader", "1ms").output
+
+
 def test_what_would_lose_quorum_is_refused(lab: Lab) -> None:
     with lab.isolate("n1"):
         refused = run("net", "isolate", "n2", status=1)
