@@ -78,7 +78,7 @@ def test_and_every_file_shut_behind_the_door(shared_lab: Lab) -> None:
     with opened([lab.parent, *directories], 0o755):
         found = open_to_everybody(path for path in lab.rglob("*") if path not in directories)
     assert "ca.pem" in found
-    assert [name for name in found if not name.endswith((".pem", ".csr")) or name.endswith("-key.pem")] == []
+    assert [name for name in found if not name.endswith((".pem", ".csr", ".crl")) or name.endswith("-key.pem")] == []
 
 
 @stranger.needed
@@ -98,7 +98,7 @@ def modes(top: Path) -> dict[str, int]:
     found: dict[str, int] = {}
     for path in (top, *top.rglob("*")):
         status = path.lstat()
-        is_certificate = path.suffix in (".pem", ".csr") and not path.name.endswith("-key.pem")
+        is_certificate = path.suffix in (".pem", ".csr", ".crl") and not path.name.endswith("-key.pem")
         kind = {stat.S_IFDIR: "directory", stat.S_IFSOCK: "socket"}.get(stat.S_IFMT(status.st_mode), "file")
         name = "certificate" if is_certificate else kind
         found[name] = found.get(name, 0) | stat.S_IMODE(status.st_mode)
