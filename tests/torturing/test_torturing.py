@@ -1,5 +1,7 @@
 """That the torture would notice: each check fails when what it looks for is there."""
 
+import errno
+
 import msgspec
 import pytest
 from torturing import report
@@ -9,6 +11,7 @@ from torturing.chronicle import Chronicle
 from torturing.tally import Loss, Tally
 from torturing.writer import Ledger
 
+from etcdlab.etcd.death import not_started
 from etcdlab.model.event import Event, EventKind
 
 
@@ -94,9 +97,14 @@ class TestChronicle:
         assert len(chronicle.news()) == 3
         assert tally.findings == []
 
-    def test_a_member_that_could_not_be_started_never_ran(self, journal, tally):
+    @pytest.mark.parametrize(
+        "explanation",
+        [not_started("/etcd", OSError(errno.EAGAIN, "no")), not_started("/etcd", OSError(errno.ENOENT, "no", "/n1"))],
+    )
+    def test_a_member_that_could_not_be_started_never_ran(self, journal, tally, explanation):
         for _ in range(2):
-            self.write(journal, EventKind.EXITED, "n1", reason="out-of-resources")
+            detail = {"code": None, "reason": explanation.reason.value, "detail": explanation.detail}
+            self.write(journal, EventKind.EXITED, "n1", **detail)
         Chronicle(journal, tally).news()
         assert tally.findings == []
 
