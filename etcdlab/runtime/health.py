@@ -92,7 +92,9 @@ async def add_member(client: Endpoint, peer_url: str, *, learner: bool, known: S
     """Add a member and return its id; one that an earlier daemon added (not among `known`) is found, not doubled.
 
     Retries while etcd says "not now": a new cluster refuses member changes until all voters have been connected
-    for 5 s (etcd 3.5 server.go, HealthInterval). The bound is the caller's. Raises Unreachable or GatewayError.
+    for 5 s (etcd 3.5 server.go, HealthInterval), and who was added, removed and is added again in one second gets the
+    id that was removed, of which it says "member not found" (membership/member.go, computeMemberId). The bound is the
+    caller's. Raises Unreachable or GatewayError.
     """
     members = api.decode(*await client.post(api.MEMBER_LIST), api.MemberList).members
     for member in members:
@@ -103,7 +105,7 @@ async def add_member(client: Endpoint, peer_url: str, *, learner: bool, known: S
         try:
             return api.hexadecimal(api.decode(*answer, api.MemberAdded).member.id)
         except api.GatewayError as error:
-            if error.code != api.UNAVAILABLE:
+            if error.code not in (api.UNAVAILABLE, api.NOT_FOUND):
                 raise
         await trio.sleep(SLOW_POLL_S)
 

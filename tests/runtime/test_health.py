@@ -134,13 +134,16 @@ class TestLearner:
     ADDED = answer({"member": {"ID": "255", "peerURLs": [URL], "isLearner": True}})
     NOT_NOW = answer({"code": 14, "message": "etcdserver: unhealthy cluster"}, 503)
 
+    SAME_SECOND = answer({"code": 5, "message": "etcdserver: member not found"}, 404)
+
     async def test_is_added(self):
         endpoint = ScriptedEndpoint(self.NONE, self.ADDED)
         assert await add_member(endpoint, self.URL, learner=True, known=["0" * 15 + "1"]) == "00000000000000ff"
         assert json.loads(endpoint.asked[1][1]) == {"peerURLs": [self.URL], "isLearner": True}
 
-    async def test_is_added_when_etcd_is_ready_for_it(self, autojump_clock):
-        endpoint = ScriptedEndpoint(self.NONE, *[self.NOT_NOW] * 20, self.ADDED)
+    @pytest.mark.parametrize("not_now", [NOT_NOW, SAME_SECOND])
+    async def test_is_added_when_etcd_is_ready_for_it(self, autojump_clock, not_now):
+        endpoint = ScriptedEndpoint(self.NONE, *[not_now] * 20, self.ADDED)
         assert await add_member(endpoint, self.URL, learner=True, known=[]) == "00000000000000ff"
 
     async def test_that_an_earlier_daemon_added_is_found(self):
