@@ -5,6 +5,7 @@ ended) meet here and nowhere else.
 """
 
 import contextlib
+import math
 import signal
 import ssl
 import time
@@ -32,6 +33,10 @@ from etcdlab.runtime.usage import UsageMeter
 
 LOOK_S: Final = 1.0
 """Seconds between looks whether there is space again, or a port is free: the system has nothing to wait for."""
+AFTERMATH_S: Final = 5.0
+"""Seconds after a full disk was healed in which an end without last words is still its doing: etcd ends at once, but
+that may be heard when the healing is done.
+"""
 _DOWN: Final = (NodeState.STOPPED, NodeState.FAILED)
 
 
@@ -76,8 +81,10 @@ class Node:
         self._healthy_at: float | None = None
         self._record: ProcessRecord | None = None
         self._wanted = False
-        self._exit_before: Exit | None = None  # it was asked to start
+        self._asked_s = -math.inf  # when it was asked to start
+        self._ended_s = -math.inf  # when its last process ended, or could not be started
         self._is_disk_full = False  # on purpose
+        self._has_space_since_s = -math.inf
         self._taken: int | None = None  # the port for want of which it ended
         self._changed = trio.Event()  # pulsed when `state` or `_wanted` may have changed
         self._directory = Path(plan.directory)
@@ -99,7 +106,7 @@ class Node:
     def start(self) -> None:
         """Ask for the member to run; FAILED and backing off members start at once. No effect when it runs."""
         self._wanted = True
-        self._exit_before = self.last_exit
+        self._asked_s = trio.current_time()
         self._pulse()
 
     def stop(self, *, grace_s: float | None = None) -> None:
@@ -123,9 +130,11 @@ class Node:
         """
 
         def is_settled(state: NodeState) -> bool:
-            if state is NodeState.BACKOFF and self.last_exit is not None and self.last_exit is not self._exit_before:
+            if state is NodeState.BACKOFF and self.last_exit is not None and self._ended_s >= self._asked_s:
                 return self.last_exit.reason.passes
-            return state is NodeState.RUNNING or (state in _DOWN and not self._wanted)
+            if state is NodeState.RUNNING:
+                return self.process is not None  # else its end is just being explained
+            return state in _DOWN and not self._wanted
 
         return await self.wait_state(is_settled)
 
@@ -153,6 +162,8 @@ class Node:
         Raises LabStateError where the system cannot do that.
         """
         have_disk_full(self.process.identity if self.process is not None else None, is_full)
+        if self._is_disk_full and not is_full:
+            self._has_space_since_s = trio.current_time()
         self._is_disk_full = is_full
         self._pulse()
 
@@ -195,7 +206,7 @@ class Node:
         was_ended = last is not None and last.was_ended
         if self._life.pid is not None:
             self._record = last if last is not None and last.identity.pid == self._life.pid else None
-            self._ended(await trio.to_thread.run_sync(self._explain, None, was_ended))
+            self._ended(await trio.to_thread.run_sync(self._explain, None, was_ended, self._is_disk_full))
         return adopted is None and not was_ended and (self._life.pid is not None or self._life.is_owed)
 
     async def _keep_running(self, adopted: ProcessRecord | None) -> None:
@@ -250,9 +261,9 @@ class Node:
     async def _back_off(self, delay_s: float, reason: ExitReason) -> bool:
         """Wait before a restart: so long, and until it can be of use. False when it is not to happen.
 
-        No longer than until `start` or `stop` is called.
+        No longer than until `start` or `stop` is called, which may have been while its end was explained.
         """
-        if self._wanted:
+        if self._wanted and self._ended_s >= self._asked_s:
             changed = self._changed
             with trio.move_on_after(delay_s):
                 await changed.wait()
@@ -274,6 +285,7 @@ class Node:
         try:
             process = await self._process(adopted)
         except OSError as error:
+            self._ended_s = trio.current_time()
             explanation = death.not_started(self.plan.argv[0], error, node=self.name)
             return Exit(
                 code=None,
@@ -292,6 +304,7 @@ class Node:
             code = await process.wait()
             nursery.cancel_scope.cancel()
         self.process = None
+        self._ended_s = trio.current_time()
         self.paused = False
         self.serving_peers = trio.Event()
         self.serving_clients = trio.Event()
@@ -300,7 +313,8 @@ class Node:
             self._apply(NodeEvent.STOP)
         await self.metrics.aclose()
         await self.client.aclose()
-        return await trio.to_thread.run_sync(self._explain, code, self.state is NodeState.STOPPING)
+        was_full = self._is_disk_full or trio.current_time() < self._has_space_since_s + AFTERMATH_S
+        return await trio.to_thread.run_sync(self._explain, code, self.state is NodeState.STOPPING, was_full)
 
     async def _process(self, adopted: ProcessRecord | None) -> MemberProcess:
         if adopted is not None:
@@ -352,16 +366,14 @@ class Node:
             await trio.sleep(self._grace_s)
         process.signal(signal.SIGKILL)
 
-    def _explain(self, code: int | None, requested: bool) -> Exit:
+    def _explain(self, code: int | None, requested: bool, was_full: bool) -> Exit:
         lines: Sequence[bytes] = ()
         if self._record is not None:
             with contextlib.suppress(OSError):  # then its exit code must do
                 lines = logfile.last_lines(Path(self.plan.log), death.lines_wanted(code), since=self._record.log_start)
         is_full = space.is_full(Path(self.plan.data_dir)) or not space.has_last_words(Path(self.plan.log))
-        why = death.why(
-            code=code, lines=lines, requested=requested, node=self.name, is_disk_full=self._is_disk_full or is_full
-        )
-        if self._is_disk_full and why.reason is ExitReason.DISK_FULL:
+        why = death.why(code=code, lines=lines, requested=requested, node=self.name, is_disk_full=was_full or is_full)
+        if was_full and why.reason is ExitReason.DISK_FULL:
             why = death.disk_full_on_purpose(code, node=self.name)
         detail, self._taken = why.detail, why.port
         if why.port is not None:

@@ -215,6 +215,49 @@ class TestWhatPasses:
         assert len(member.processes) == 2
         assert Past(member.events()).lives["n1"].history.restarts == ()
 
+    async def test_who_ended_just_before_the_disk_was_healed_ended_of_it(self, member, disk, autojump_clock):
+        """Its end may be explained when that is done, and was a crash then: the next start waited, and was counted."""
+        disk.full = False
+        await member.start()
+        member.node.have_disk_full(True)
+        member.process.end(1)
+        member.node.have_disk_full(False)
+        await member.settle()
+        assert member.node.last_exit.reason is ExitReason.DISK_FULL
+        await member.wait_spawned(2)
+        member.process.healthy.set()
+        await trio.sleep(nodes.AFTERMATH_S)
+        member.process.end(1)
+        await member.settle()
+        assert member.node.last_exit.reason is not ExitReason.DISK_FULL
+
+    async def test_who_is_asked_to_start_while_its_end_is_explained_starts_at_once(
+        self, member, monkeypatch, autojump_clock
+    ):
+        """Once it was taken for running."""
+        explained = trio.Event()
+
+        async def explain(call, *arguments):
+            await explained.wait()
+            return call(*arguments)
+
+        await member.start()
+        for count in (2, 3):  # no longer at once by the second time
+            monkeypatch.setattr(trio.to_thread, "run_sync", explain)
+            member.process.end(1)
+            await trio.sleep(0.1)
+            member.node.start()
+            with trio.move_on_after(1) as settled:
+                await member.node.wait_settled()
+            assert settled.cancelled_caught
+            asked_at = trio.current_time()
+            explained.set()
+            await member.wait_spawned(count)
+            assert trio.current_time() == asked_at
+            member.process.healthy.set()
+            assert await member.node.wait_settled() is NodeState.RUNNING
+            explained = trio.Event()
+
     async def test_another_quota_is_for_the_next_start(self, member, monkeypatch, autojump_clock):
         spawned = []
 
