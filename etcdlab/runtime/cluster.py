@@ -424,17 +424,27 @@ class Cluster:
         for name in limited:
             await self._restart_alive(name)
         if limited:
-            with contextlib.suppress(NotDoneError):  # there is no quorum, say; `status` tells of the alarm
+            # There may be no quorum; `status` tells of an alarm that is left.
+            with contextlib.suppress(NotDoneError), trio.move_on_after(self._plan.timeouts.boot_s):
                 await freeing.disarm(self._serving(), {self.nodes[name].plan.member_id for name in limited})
         self._watch.wake()
         return healed
 
     async def free_space(self) -> Freed:
-        """Forget the history of keys, defragment each voting member, and disarm NOSPACE. Raises LabStateError."""
+        """Forget the history of keys, defragment each voting member, and disarm NOSPACE.
+
+        Raises LabStateError, TimedOutError after the boot's bound.
+        """
         self._require_no_end()
         self._require_no_reset()
+        boot_s = self._plan.timeouts.boot_s
         try:
-            freed = await freeing.free(self._serving())
+            with trio.fail_after(boot_s):
+                freed = await freeing.free(self._serving())
+        except trio.TooSlowError as error:
+            raise TimedOutError(
+                f"space was not made within {boot_s:g} s", hint="`etcdlab status` shows who does not answer."
+            ) from error
         except NotDoneError as error:
             raise LabStateError(
                 f"space could not be made: {error}",

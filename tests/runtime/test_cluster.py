@@ -19,7 +19,7 @@ from etcdlab.model.status import ClusterVerdict
 from etcdlab.model.topology import Topology
 from etcdlab.pki import roles, store
 from etcdlab.prepare.labdir import LabDirectory
-from etcdlab.runtime import boot, measure, reset, watch
+from etcdlab.runtime import boot, freeing, measure, reset, watch
 from etcdlab.runtime import node as nodes
 from etcdlab.runtime.cluster import Cluster, _gateway_context
 from etcdlab.runtime.gateway import NotDoneError
@@ -218,6 +218,24 @@ class TestQuorum:
         await trio.sleep(60)
         quorum = [kind for kind, _ in ready.kinds() if "quorum" in kind.value]
         assert quorum == [EventKind.QUORUM_LOST, EventKind.QUORUM_REGAINED]
+
+
+class TestSpace:
+    @pytest.mark.parametrize("act", ["free", "disarm"])
+    async def test_members_that_do_not_answer_are_not_waited_for_without_end(
+        self, ready, monkeypatch, autojump_clock, act
+    ):
+        async def hang(*_):
+            await trio.sleep_forever()
+
+        monkeypatch.setattr(freeing, act, hang)
+        if act == "free":
+            with pytest.raises(TimedOutError, match="space was not made within"):
+                await ready.cluster.free_space()
+        else:
+            await ready.cluster.limit_databases(["n2"], 65536, force=False)
+            (healed,) = await ready.cluster.heal_disks(None)
+            assert healed.node == "n2"
 
 
 class TestHealth:
