@@ -354,7 +354,7 @@ class Lab(Links):
     def free_space(self) -> Freed:
         """Make space in the members' databases, and so end the alarm NOSPACE: compact, defragment, disarm.
 
-        Raises LabStateError.
+        Raises LabStateError, TimedOutError when a member does not answer.
         """
         return self.client().free_space()
 
