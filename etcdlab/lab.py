@@ -412,6 +412,8 @@ class Lab(Links):
         finally:
             self.client().heal_disks(members)
             self.client().start(members)
+        # One that runs may be about to end of a write that failed before: only an answer shows that it is not.
+        self.wait_until(lambda status: all(node.healthy for node in status.nodes if node.name in members))
 
     @contextlib.contextmanager
     def without_quorum(self) -> Iterator[None]:

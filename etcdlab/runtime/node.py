@@ -84,7 +84,7 @@ class Node:
         self._asked_s = -math.inf  # when it was asked to start
         self._ended_s = -math.inf  # when its last process ended, or could not be started
         self._is_disk_full = False  # on purpose
-        self._has_space_since_s = -math.inf
+        self._has_space_since_s = -math.inf  # of this incarnation
         self._taken: int | None = None  # the port for want of which it ended
         self._changed = trio.Event()  # pulsed when `state` or `_wanted` may have changed
         self._directory = Path(plan.directory)
@@ -100,6 +100,11 @@ class Node:
     def is_adopted(self) -> bool:
         """Whether it runs since before this daemon."""
         return isinstance(self.process, AdoptedProcess)
+
+    @property
+    def _was_healed(self) -> bool:
+        """Whether this incarnation's full disk was healed, so late that its end may still be the disk's doing."""
+        return self._ended_s < self._has_space_since_s + AFTERMATH_S
 
     # What others ask for
 
@@ -228,11 +233,12 @@ class Node:
                 self._stay_down(exit_, verdict.why_not, failed=verdict.failed)
                 return
             self._apply(NodeEvent.RETRY)
-            if not await self._back_off(verdict.delay_s, exit_.reason):
+            delay_s = 0.0 if exit_.reason is ExitReason.DISK_FULL and self._was_healed else verdict.delay_s
+            if not await self._back_off(delay_s, exit_.reason):
                 self._apply(NodeEvent.STOP)
                 self._journal.emit(EventKind.STOPPED, self.name)
                 return
-            self._restarted(delay_s=verdict.delay_s, is_free=exit_.reason.passes)
+            self._restarted(delay_s=delay_s, is_free=exit_.reason.passes)
 
     def _ended(self, exit_: Exit) -> None:
         self.last_exit = exit_
@@ -282,6 +288,7 @@ class Node:
         """One process from start to end, explained."""
         if adopted is None:
             self._healthy_at = None
+            self._has_space_since_s = -math.inf
         try:
             process = await self._process(adopted)
         except OSError as error:
@@ -313,7 +320,7 @@ class Node:
             self._apply(NodeEvent.STOP)
         await self.metrics.aclose()
         await self.client.aclose()
-        was_full = self._is_disk_full or trio.current_time() < self._has_space_since_s + AFTERMATH_S
+        was_full = self._is_disk_full or self._was_healed
         return await trio.to_thread.run_sync(self._explain, code, self.state is NodeState.STOPPING, was_full)
 
     async def _process(self, adopted: ProcessRecord | None) -> MemberProcess:

@@ -108,7 +108,7 @@ def test_it_is_healed_in_its_time_or_with_the_block(lab: Lab) -> None:
         assert len(names) == 2
         with pytest.raises(ToolError):
             lab.etcdctl("put", "k", "v", "--command-timeout=1s")
-    assert all(node.state is NodeState.RUNNING for node in lab.status().nodes)
+    assert all(node.healthy for node in lab.status().nodes)
 
 
 def test_what_would_cost_the_quorum_is_refused(lab: Lab) -> None:

@@ -231,6 +231,23 @@ class TestWhatPasses:
         await member.settle()
         assert member.node.last_exit.reason is not ExitReason.DISK_FULL
 
+    async def test_who_ended_of_a_disk_that_has_space_again_starts_at_once(self, member, disk, autojump_clock):
+        """Once it waited for its backoff, ever longer."""
+        disk.full = False
+        await member.start()
+        for count in (2, 3, 4):
+            member.node.have_disk_full(True)
+            member.node.have_disk_full(False)
+            member.process.end(1)
+            ended_at = trio.current_time()
+            await member.wait_spawned(count)
+            assert trio.current_time() == ended_at
+        restarted = [event.detail["delay_s"] for event in member.events() if event.kind is EventKind.RESTARTED]
+        assert restarted == [0, 0, 0]
+        member.process.end(1)  # of what it was never without
+        await member.wait_spawned(5)
+        assert trio.current_time() > ended_at
+
     async def test_who_is_asked_to_start_while_its_end_is_explained_starts_at_once(
         self, member, monkeypatch, autojump_clock
     ):
