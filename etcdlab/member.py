@@ -72,11 +72,17 @@ class Member:
         self._lab.client().restart([self.name], force=force)
 
     def kill(self, signal: signals.Signals = signals.SIGKILL, *, force: bool = False) -> None:
-        """Signal its process, behind the supervisor's back: what dies of it is started again as after a crash."""
+        """Signal its process, behind the supervisor's back: what dies of it is started again as after a crash.
+
+        Raises LabStateError when it has none.
+        """
         self._lab.client().kill([self.name], signal=signal, force=force)
 
     def pause(self, *, for_: Time | None = None, force: bool = False) -> None:
-        """Freeze its process until it is resumed, or that time is over: it does nothing, its connections stay open."""
+        """Freeze its process until it is resumed, or that time is over: it does nothing, its connections stay open.
+
+        Raises LabStateError when it has none.
+        """
         self._lab.client().pause([self.name], force=force, for_s=lasting(for_))
 
     def resume(self) -> None:

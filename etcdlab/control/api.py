@@ -112,14 +112,14 @@ class Api:
         if number is None:
             raise UsageError(f"this system has no signal {request.signal!r}", hint="`kill -l` lists those it has.")
         nodes = await self._meant(request.nodes)
-        await self._cluster.kill(nodes, signal=number, force=request.force)
-        return wire.NodesAnswer(nodes=nodes)
+        killed = await self._cluster.kill(nodes, signal=number, force=request.force)
+        return wire.NodesAnswer(nodes=tuple(killed))
 
     async def pause(self, request: wire.HoldRequest) -> wire.NodesAnswer:
         """Pause."""
         nodes = await self._meant(request.nodes)
-        await self._cluster.pause(nodes, force=request.force, for_s=request.for_s)
-        return wire.NodesAnswer(nodes=nodes)
+        paused = await self._cluster.pause(nodes, force=request.force, for_s=request.for_s)
+        return wire.NodesAnswer(nodes=tuple(paused))
 
     async def resume(self, request: wire.NodesRequest) -> wire.NodesAnswer:
         """Resume."""

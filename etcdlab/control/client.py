@@ -70,11 +70,11 @@ class Client:
     def kill(
         self, nodes: Sequence[str], *, signal: signal.Signals = signal.SIGKILL, force: bool = False
     ) -> tuple[str, ...]:
-        """Send a signal to members."""
+        """Send a signal to members. Those that have no process get none; LabStateError when none of them has one."""
         return self._act("/v1/kill", wire.KillRequest(nodes=tuple(nodes), signal=signal.name, force=force))
 
     def pause(self, nodes: Sequence[str], *, force: bool = False, for_s: float | None = None) -> tuple[str, ...]:
-        """Freeze members (SIGSTOP), for so many seconds or until they are resumed."""
+        """Freeze members (SIGSTOP), for so many seconds or until they are resumed, as with `kill` those that run."""
         return self._act("/v1/pause", wire.HoldRequest(nodes=tuple(nodes), force=force, for_s=for_s))
 
     def resume(self, nodes: Sequence[str]) -> tuple[str, ...]:

@@ -38,11 +38,14 @@ class Supervisor(Protocol):
     async def restart(self, names: Sequence[str], *, force: bool) -> None:
         """Stop and start members. Raises QuorumError unless `force`."""
 
-    async def kill(self, names: Sequence[str], *, signal: signal.Signals, force: bool) -> None:
-        """Send a signal to members. Raises QuorumError unless `force`."""
+    async def kill(self, names: Sequence[str], *, signal: signal.Signals, force: bool) -> Sequence[str]:
+        """Send a signal to members; returns those that got it. Raises QuorumError unless `force`."""
 
-    async def pause(self, names: Sequence[str], *, force: bool, for_s: float | None = None) -> None:
-        """Freeze members, for so many seconds or until they are resumed. Raises QuorumError unless `force`."""
+    async def pause(self, names: Sequence[str], *, force: bool, for_s: float | None = None) -> Sequence[str]:
+        """Freeze members, for so many seconds or until they are resumed; returns those that are.
+
+        Raises QuorumError unless `force`.
+        """
 
     async def resume(self, names: Sequence[str]) -> None:
         """Let paused members go on."""

@@ -293,24 +293,33 @@ class Cluster:
             await self._stop([self.nodes[name]], grace_s=None)
             await self.start([name])
 
-    async def kill(self, names: Sequence[str], *, signal: signal.Signals, force: bool) -> None:
-        """Send a signal to members. Raises QuorumError unless `force`."""
+    async def kill(self, names: Sequence[str], *, signal: signal.Signals, force: bool) -> Sequence[str]:
+        """Send a signal to members; returns those that got it, the ones that have a process.
+
+        Raises QuorumError unless `force`, LabStateError when none has one.
+        """
         self._require_no_reset()
         self._require_quorum(f"sending {signal.name} to", names, force=force)
-        for name in names:
+        running = self._require_processes(names, f"send {signal.name} to")
+        for name in running:
             self._journal.emit(EventKind.SIGNAL_SENT, name, signal=signal.name)
-        self._signal(names, signal)
+        self._signal(running, signal)
+        return running
 
-    async def pause(self, names: Sequence[str], *, force: bool, for_s: float | None = None) -> None:
-        """Freeze members, for so many seconds or until they are resumed. Raises QuorumError unless `force`."""
+    async def pause(self, names: Sequence[str], *, force: bool, for_s: float | None = None) -> Sequence[str]:
+        """Freeze members, for so many seconds or until they are resumed; returns them, the ones that have a process.
+
+        Raises QuorumError unless `force`, LabStateError when none has one.
+        """
         self._require_no_reset()
         self._require_quorum("pausing", names, force=force)
-        running = self._running(names)
+        running = self._require_processes(names, "freeze")
         self._holds.drop(running)
         self._signal(running, signal.SIGSTOP)
         if for_s is not None:
             for name in running:
                 self._holds.begin(name, for_s, partial(self._signal, [name], signal.SIGCONT))
+        return running
 
     async def resume(self, names: Sequence[str]) -> None:
         """Let paused members go on."""
@@ -611,6 +620,15 @@ class Cluster:
     def _running(self, names: Sequence[str]) -> list[str]:
         """Those that can be paused: one that is stopped for a time is started in its time all the same."""
         return [name for name in names if self.nodes[name].process is not None]
+
+    def _require_processes(self, names: Sequence[str], action: str) -> list[str]:
+        """Those that have a process. Raises LabStateError when none has: nothing would come of it, as if it had."""
+        if running := self._running(names):
+            return running
+        states = ", ".join(f"{name} is {self.nodes[name].state.value}" for name in names)
+        raise LabStateError(
+            f"there is no process to {action}: {states}", hint=f"`etcdlab start {' '.join(names)}` starts one."
+        )
 
     def _signal(self, names: Sequence[str], number: signal.Signals) -> None:
         for name in names:

@@ -142,11 +142,13 @@ class FakeSupervisor:
     async def restart(self, names: Sequence[str], *, force: bool) -> None:
         await self._verb("restart", names, force)
 
-    async def kill(self, names: Sequence[str], *, signal: signal.Signals, force: bool) -> None:
+    async def kill(self, names: Sequence[str], *, signal: signal.Signals, force: bool) -> Sequence[str]:
         await self._verb("kill", names, signal, force)
+        return names
 
-    async def pause(self, names: Sequence[str], *, force: bool, for_s: float | None) -> None:
+    async def pause(self, names: Sequence[str], *, force: bool, for_s: float | None) -> Sequence[str]:
         await self._verb("pause", names, force, for_s)
+        return names
 
     async def resume(self, names: Sequence[str]) -> None:
         await self._verb("resume", names)

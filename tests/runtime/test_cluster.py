@@ -335,10 +335,19 @@ class TestVerbs:
         await ready.cluster.resume(["n3"])
         assert (await ready.cluster.status()).verdict is ClusterVerdict.HEALTHY
 
+    async def test_signals_are_for_those_that_have_a_process(self, ready, autojump_clock):
+        """Once a member that was stopped was reported as paused, and a signal that nobody got was in the journal."""
+        await ready.cluster.stop(["n3"], force=False)
+        assert await ready.cluster.pause(["n2", "n3"], force=True) == ["n2"]
+        assert await ready.cluster.kill(["n2", "n3"], signal=signal.SIGHUP, force=True) == ["n2"]
+        assert [name for kind, name in ready.kinds() if kind is EventKind.SIGNAL_SENT] == ["n2"]
+
     async def test_a_stop_for_a_time_ends_whatever_signals_are_sent_meanwhile(self, ready, autojump_clock):
         await ready.cluster.stop(["n3"], force=False, for_s=10)
-        await ready.cluster.kill(["n3"], signal=signal.SIGKILL, force=False)
-        await ready.cluster.pause(["n3"], force=False, for_s=1)
+        with pytest.raises(LabStateError, match="there is no process to send SIGKILL to: n3 is stopped"):
+            await ready.cluster.kill(["n3"], signal=signal.SIGKILL, force=False)
+        with pytest.raises(LabStateError, match="there is no process to freeze: n3 is stopped"):
+            await ready.cluster.pause(["n3"], force=False, for_s=1)
         await ready.cluster.resume(["n3"])
         await trio.sleep(9)
         assert ready.nodes["n3"].state is NodeState.STOPPED
