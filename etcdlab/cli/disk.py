@@ -72,12 +72,18 @@ def quota(nodes: tuple[str, ...], quota: int, force: bool, lab: str | None) -> R
 def free(lab: str | None) -> Result:
     """Make space in the databases, the way back from the alarm NOSPACE: compact, defragment each member, disarm.
 
-    Keys stay, their history goes. What is still larger than its limit raises the alarm again when it is written to.
+    Keys stay, their history goes. What is still larger than its limit raises the alarm again when it is written to, and
+    is named.
     """
     freed = attach(lab).free_space()
     rows = tuple((name, *(f"{size / 1024:.0f} KiB" for size in sizes)) for name, sizes in freed.sizes.items())
     alarm = "NOSPACE is disarmed" if freed.alarms else "NOSPACE was not raised"
-    return Result(view=(Table(header=("MEMBER", "BEFORE", "AFTER"), rows=rows), alarm), data=freed)
+    still = [
+        f"{name} is beyond its quota even so: the next write to it raises NOSPACE; `etcdlab disk heal {name}` takes "
+        "the quota away"
+        for name in freed.beyond
+    ]
+    return Result(view=(Table(header=("MEMBER", "BEFORE", "AFTER"), rows=rows), alarm, *still), data=freed)
 
 
 @verb("heal", example="etcdlab disk heal n1")

@@ -35,8 +35,12 @@ class Shortage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Freed(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of making space: `sizes` of members' databases in bytes, before and after, and alarms disarmed."""
+    """What came of making space: `sizes` of members' databases in bytes, before and after, and alarms disarmed.
+
+    `beyond` are the members whose database is beyond the quota that it was given, even now.
+    """
 
     sizes: dict[str, tuple[int, int]]
     alarms: int
+    beyond: tuple[str, ...] = ()
     version: int = 1

@@ -18,7 +18,11 @@ async def free(voters: Sequence[Node]) -> Freed:
     await spread(voters, [api.compact(status.header.revision, physical=True)])
     alarms = [alarm for alarm in listed.alarms if alarm.alarm == NO_SPACE]
     after = await make_space(voters, alarms)
-    return Freed(sizes={name: (before[name], after[name]) for name in before}, alarms=len(alarms))
+    return Freed(
+        sizes={name: (before[name], after[name]) for name in before},
+        alarms=len(alarms),
+        beyond=tuple(node.name for node in voters if node.quota is not None and after[node.name] >= node.quota),
+    )
 
 
 async def disarm(voters: Sequence[Node], members: Collection[str | None]) -> None:

@@ -3,7 +3,6 @@
 import signal
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -17,7 +16,7 @@ from etcdlab.model.topology import EtcdTable, Profile, Topology
 from etcdlab.prepare.process import send_signal
 from etcdlab.prepare.title import process_of
 from tests.cli.command import run, run_json
-from tests.e2e.labs import running
+from tests.e2e.labs import enter, shared
 
 pytestmark = pytest.mark.etcd
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="a process that runs can be limited on Linux alone")
@@ -25,27 +24,23 @@ LARGE = "x" * 4000
 
 
 @pytest.fixture(scope="module")
-def _lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Lab]]:
-    home = tmp_path_factory.mktemp("h")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ETCDLAB_HOME", str(home))
-        with running(Topology(name="disks", nodes=3, etcd=EtcdTable(profile=Profile.FAST))) as (lab, _):
-            yield home, lab
+def _lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    topology = Topology(name="disks", nodes=3, etcd=EtcdTable(profile=Profile.FAST))
+    with shared(topology, tmp_path_factory) as lab:
+        yield lab
 
 
 @pytest.fixture
-def lab(_lab: tuple[Path, Lab], monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+def lab(_lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     """A healthy lab whose disks are as they should be. n2 leads: of what a leader was passed on when it died, etcd says
     only after 5 s that it is lost.
     """
-    home, lab = _lab
-    monkeypatch.setenv("ETCDLAB_HOME", str(home))
-    monkeypatch.delenv("ETCDLAB_LAB", raising=False)
-    lab.move_leader("n2")
-    yield lab
-    lab.reset()
-    lab.wait_ready()
-    assert lab.status().shortages == ()
+    enter(_lab, monkeypatch)
+    _lab.move_leader("n2")
+    yield _lab
+    _lab.reset()
+    _lab.wait_ready()
+    assert _lab.status().shortages == ()
 
 
 def member(status: LabStatus, name: str) -> NodeStatus:
@@ -157,6 +152,16 @@ def test_a_quota_is_its_own_until_it_is_healed_and_so_is_its_alarm(lab: Lab) -> 
     assert lab.wait_ready().problems == ()
     put_all(lab, "n2")
     assert "--quota-backend-bytes" not in "".join(lab.member("n2").plan.argv)
+
+
+def test_who_cannot_get_below_its_quota_is_named(lab: Lab) -> None:
+    for number in range(20):
+        lab.etcdctl("put", f"k{number}", LARGE, member="n1")
+    lab.member("n2").limit_database("64KiB")
+    assert "n2 is beyond its quota even so: the next write to it raises NOSPACE" in run("disk", "free").output
+    assert run_json("disk", "free")["beyond"] == ["n2"]
+    lab.heal_all()
+    assert run_json("disk", "free")["beyond"] == []
 
 
 def test_reset_takes_it_away(lab: Lab) -> None:

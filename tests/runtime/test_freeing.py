@@ -26,10 +26,15 @@ async def test_history_goes_pages_are_given_back_and_the_alarm_ends(gateway):
     gateway.answers[ALARMS] = [{"alarms": [alarm]}, {}]
     freed = await free(list(gateway.nodes.values()))
     assert freed.sizes == dict.fromkeys(("n1", "n2", "n3"), (20480, 20480))
-    assert freed.alarms == 1
+    assert (freed.alarms, freed.beyond) == (1, ())
     assert gateway.made(COMPACT) == [{"revision": 42, "physical": True}]
     assert len(gateway.made(DEFRAGMENT)) == 3
     assert {"action": "DEACTIVATE", "memberID": int(alarm["memberID"]), "alarm": "NOSPACE"} in gateway.made(ALARMS)
+
+
+async def test_who_has_a_smaller_quota_than_its_keys_take_is_named(gateway):
+    gateway.nodes["n1"].quota, gateway.nodes["n3"].quota = 16384, 65536
+    assert (await free(list(gateway.nodes.values()))).beyond == ("n1",)
 
 
 async def test_an_alarm_that_comes_back_is_told(gateway):
