@@ -18,9 +18,11 @@ from tests.fake_lab import FakeLab
 
 pytest_plugins = ["pytester"]
 
-# A shell has what it runs in the background ignore these, and tests' programs would too: Ctrl-C is tested.
+# A shell has what it runs in the background ignore the first two, `nohup` the third, and tests' programs would too:
+# Ctrl-C and closed terminals are tested.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # The same examples each time in CI. `--hypothesis-profile=thorough` looks for what is left, for minutes.
 settings.register_profile("usual", deadline=None, derandomize="CI" in os.environ)

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from etcdlab.lab import Lab
 from etcdlab.launch import living_members
 from etcdlab.model.event import Event, EventKind
@@ -36,6 +38,21 @@ def running(topology: Topology, *, base: Path | None = None) -> Iterator[tuple[L
         started.daemon.wait()
     assert not [name for name, record in members.items() if is_alive(record.identity)]
     assert not started.directory.path.exists()
+
+
+@contextmanager
+def shared(topology: Topology, paths: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A lab for the tests of a module, which `enter`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ETCDLAB_HOME", str(paths.mktemp("h")))
+        with running(topology) as (lab, _):
+            yield lab
+
+
+def enter(lab: Lab, patch: pytest.MonkeyPatch) -> None:
+    """Have verbs of this test find the lab."""
+    patch.setenv("ETCDLAB_HOME", str(lab.directory.path.parent))
+    patch.delenv("ETCDLAB_LAB", raising=False)
 
 
 def wait_event(lab: Lab, kind: EventKind, node: str, *, after: int) -> Event:

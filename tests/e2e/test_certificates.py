@@ -16,30 +16,26 @@ from etcdlab.model.event import EventKind
 from etcdlab.model.status import ClusterVerdict
 from etcdlab.model.topology import EtcdTable, Profile, Topology
 from tests.cli.command import run, run_json
-from tests.e2e.labs import running
+from tests.e2e.labs import enter, shared
 
 pytestmark = pytest.mark.etcd
 
 
 @pytest.fixture(scope="module")
-def _lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Lab]]:
-    home = tmp_path_factory.mktemp("h")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ETCDLAB_HOME", str(home))
-        with running(Topology(name="tls", nodes=3, etcd=EtcdTable(profile=Profile.FAST))) as (lab, _):
-            yield home, lab
+def _lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    topology = Topology(name="tls", nodes=3, etcd=EtcdTable(profile=Profile.FAST))
+    with shared(topology, tmp_path_factory) as lab:
+        yield lab
 
 
 @pytest.fixture
-def lab(_lab: tuple[Path, Lab], monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+def lab(_lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     """A healthy lab whose certificates are good."""
-    home, lab = _lab
-    monkeypatch.setenv("ETCDLAB_HOME", str(home))
-    monkeypatch.delenv("ETCDLAB_LAB", raising=False)
-    yield lab
-    lab.certificates.heal()
-    lab.client().start(["all"])
-    lab.wait_ready()
+    enter(_lab, monkeypatch)
+    yield _lab
+    _lab.certificates.heal()
+    _lab.client().start(["all"])
+    _lab.wait_ready()
 
 
 def get(lab: Lab, member: str | None = None) -> str:

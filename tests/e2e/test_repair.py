@@ -14,28 +14,24 @@ from etcdlab.model.event import EventKind
 from etcdlab.model.exit import ExitReason
 from etcdlab.model.topology import EtcdTable, Profile, Topology
 from tests.cli.command import run
-from tests.e2e.labs import running
+from tests.e2e.labs import enter, shared
 
 pytestmark = pytest.mark.etcd
 
 
 @pytest.fixture(scope="module")
-def _lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Lab]]:
-    home = tmp_path_factory.mktemp("h")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ETCDLAB_HOME", str(home))
-        with running(Topology(name="repair", nodes=3, etcd=EtcdTable(profile=Profile.FAST))) as (lab, _):
-            yield home, lab
+def _lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    topology = Topology(name="repair", nodes=3, etcd=EtcdTable(profile=Profile.FAST))
+    with shared(topology, tmp_path_factory) as lab:
+        yield lab
 
 
 @pytest.fixture
-def lab(_lab: tuple[Path, Lab], monkeypatch: pytest.MonkeyPatch) -> Lab:
-    """A healthy lab."""
-    home, lab = _lab
-    monkeypatch.setenv("ETCDLAB_HOME", str(home))
-    monkeypatch.delenv("ETCDLAB_LAB", raising=False)
-    lab.reset()
-    return lab
+def lab(_lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Lab:
+    """A healthy _lab."""
+    enter(_lab, monkeypatch)
+    _lab.reset()
+    return _lab
 
 
 def wal(lab: Lab, name: str) -> None:
