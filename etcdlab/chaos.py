@@ -25,6 +25,7 @@ from etcdlab.model.step import (
     Blackhole,
     Cut,
     Delay,
+    DiskFull,
     Flap,
     Heal,
     Isolate,
@@ -241,6 +242,8 @@ class Chaos:
                 client.stop(nodes, for_s=lasting(for_), force=force)
             case Pause(nodes=nodes, for_=for_, force=force):
                 client.pause(nodes, for_s=lasting(for_), force=force)
+            case DiskFull(nodes=nodes, for_=for_, force=force):
+                client.fill_disks(nodes, for_s=lasting(for_), force=force)
             case LeaderMove(node=node):
                 client.move_leader(node)
             case Partition(groups=groups, for_=for_, force=force):

@@ -67,6 +67,14 @@ class Pause(Step, frozen=True, kw_only=True, tag="pause"):
     force: bool = False
 
 
+class DiskFull(Step, frozen=True, kw_only=True, tag="disk-full"):
+    """Have members' disks full: what one writes next ends it."""
+
+    nodes: tuple[str, ...]
+    for_: Duration | None = msgspec.field(name="for", default=None)
+    force: bool = False
+
+
 class LeaderMove(Step, frozen=True, kw_only=True, tag="leader-move"):
     """Have a member lead."""
 
@@ -143,7 +151,7 @@ class Heal(Step, frozen=True, kw_only=True, tag="heal"):
 
 
 AnyStep = (
-    Kill | Start | Restart | Stop | Pause | LeaderMove
+    Kill | Start | Restart | Stop | Pause | DiskFull | LeaderMove
     | Partition | Isolate | Cut | Blackhole | Delay | Rate | Flap | TlsFault | Heal
 )  # fmt: skip
 S = TypeVar("S", bound=Step)
@@ -151,7 +159,7 @@ S = TypeVar("S", bound=Step)
 TIMES: Final = ("at", "every", "when")
 _ONE: Final = ("node", "source", "target", "owner")
 """Fields that name one."""
-_COMMANDS: Final = {LeaderMove: "leader move", TlsFault: "tls fault"}
+_COMMANDS: Final = {DiskFull: "disk full", LeaderMove: "leader move", TlsFault: "tls fault"}
 """Where the command is not called as the step, after "net" for links."""
 _POSITIONAL: Final = ("nodes", "node", "groups", "from", "to", "owner", "defect", "delay", "rate")
 

@@ -1,11 +1,13 @@
 """Scenarios that are done to real members: every kind of step, and the same again from the journal."""
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from etcdlab.lab import Lab
 from etcdlab.model.chaos import runs
+from etcdlab.model.lifecycle import NodeState
 from etcdlab.model.status import ClusterVerdict
 from tests.cli.command import run_json
 
@@ -54,6 +56,19 @@ def test_everything_and_again(home: Path, tmp_path: Path) -> None:
         assert len(tried) >= 10
         assert tried == [did.text.partition(" --")[0] for did in first.done][: len(tried)]
         assert lab.etcdctl("get", "after", "--print-value-only") == "all\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a process that runs can be limited on Linux alone")
+def test_disks_are_full_until_the_end(home: Path) -> None:
+    steps = {"duration": "1m", "step": [{"at": 0, "do": "disk-full", "nodes": ["n1"]}]}
+    with Lab.up(nodes=3, profile="fast") as lab:
+        lab.move_leader("n2")
+        with lab.chaos(steps) as chaos:
+            lab.wait_until(lambda status: bool(status.shortages))
+            lab.etcdctl("put", "k", "v", member="n2")
+            lab.wait_until(lambda status: status.nodes[0].state is NodeState.BACKOFF)
+        assert [step.text.partition(" --for")[0] for step in chaos.steps] == ["disk full n1"]
+        assert lab.wait_ready().shortages == ()
 
 
 def test_beside_what_a_test_does(home: Path) -> None:

@@ -10,6 +10,7 @@ from etcdlab.model.certificate import Defect, Role
 from etcdlab.model.step import (
     Cut,
     Delay,
+    DiskFull,
     Flap,
     Heal,
     Isolate,
@@ -49,6 +50,7 @@ def resolved(step, seed=1):
         (Kill(at=Duration(1), nodes=("n1", "n2")), "kill n1 n2"),
         (Kill(nodes=("n1",), signal="TERM", force=True), "kill n1 --signal TERM --force"),
         (Pause(every=Duration(1), nodes=("leader",), for_=Duration(2)), "pause leader --for 2s"),
+        (DiskFull(nodes=("followers",), for_=Duration(2), force=True), "disk full followers --for 2s --force"),
         (LeaderMove(node="n2"), "leader move n2"),
         (Partition(groups=("n1", "n2,n3")), "net partition n1 n2,n3"),
         (Isolate(when="ready", node="n1", from_clients=True), "net isolate n1 --from-clients"),
