@@ -264,6 +264,12 @@ def _by_code(code: int | None, lines: Sequence[bytes], node: str) -> Explanation
         if asked is not None:
             return _recoverable(ExitReason.SIGNALLED, f"shut down on signal {asked.fields.get('signal', '?')}", node)
         return _recoverable(ExitReason.UNKNOWN, "ended with an exit code that nobody could see", node)
+    if code == -signal.SIGKILL:
+        remedy = (
+            "If nobody sent it, the system did, for want of memory: `dmesg` or the container's events tell. "
+            f"`etcdlab start {node}` starts it again."
+        )
+        return Explanation(reason=ExitReason.SIGNALLED, detail="killed by SIGKILL", remedy=remedy)
     if code < 0:
         return _recoverable(ExitReason.SIGNALLED, f"killed by {_signal_name(-code)}", node)
     if code == 0:

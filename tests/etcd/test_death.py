@@ -406,6 +406,10 @@ def test_without_last_words_the_code_decides(code: int | None, reason: ExitReaso
     assert (death.reason, death.detail) == (reason, detail)
 
 
+def test_a_kill_of_nobody_is_the_systems() -> None:
+    assert why(code=-9, lines=[], requested=False).remedy.startswith("If nobody sent it, the system did, for want of m")
+
+
 def test_no_lines_at_all() -> None:
     assert why(code=1, lines=[], requested=False).detail == "exited with status 1"
 
