@@ -9,8 +9,10 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-HEALTH: Final = "/health?exclude=NOSPACE"
-"""With that alarm a member refuses to write, and has a quorum all the same."""
+NO_SPACE: Final = "NOSPACE"
+CORRUPT: Final = "CORRUPT"
+HEALTH: Final = f"/health?exclude={NO_SPACE}&exclude={CORRUPT}"
+"""With these alarms a member refuses to write, and has a quorum and reads all the same."""
 VERSION: Final = "/version"
 STATUS: Final = "/v3/maintenance/status"
 MEMBER_LIST: Final = "/v3/cluster/member/list"
@@ -72,16 +74,6 @@ class MemberStatus(msgspec.Struct, frozen=True, rename=_STATUS_NAMES):
     errors: tuple[str, ...] = ()
 
 
-_NO_SPACE: Final = re.compile(r"memberID:\s*(?P<member>\d+)\s+alarm:\s*NOSPACE")
-
-
-def without_space(status: MemberStatus) -> Iterator[str]:
-    """The ids of the members that have raised the alarm NOSPACE, for which all refuse to write."""
-    for error in status.errors:
-        if found := _NO_SPACE.search(error):
-            yield hexadecimal(int(found["member"]))
-
-
 class Member(msgspec.Struct, frozen=True, rename={"peer_urls": "peerURLs", "is_learner": "isLearner"}):
     """One entry of a member list; `name` is empty until the member has started."""
 
@@ -129,10 +121,20 @@ class LeaseList(msgspec.Struct, frozen=True):
 
 
 class Alarm(msgspec.Struct, frozen=True, rename={"member_id": "memberID"}):
-    """One entry of an alarm list: "NOSPACE" or "CORRUPT"."""
+    """One entry of an alarm list: NO_SPACE or CORRUPT."""
 
     member_id: int = 0
     alarm: str = "NONE"
+
+
+_ALARM: Final = re.compile(r"memberID:\s*(?P<member>\d+)\s+alarm:\s*(?P<alarm>\w+)")
+
+
+def raised(status: MemberStatus) -> Iterator[Alarm]:
+    """The alarms in a member's status."""
+    for error in status.errors:
+        if found := _ALARM.search(error):
+            yield Alarm(member_id=int(found["member"]), alarm=found["alarm"])
 
 
 class AlarmList(msgspec.Struct, frozen=True):

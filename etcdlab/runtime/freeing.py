@@ -1,14 +1,11 @@
 """Making space in members' databases, and the end of the alarm NOSPACE, which alone ends nothing."""
 
 from collections.abc import Collection, Sequence
-from typing import Final
 
 from etcdlab.etcd import api
 from etcdlab.model.disk import Freed
 from etcdlab.runtime.gateway import NotDoneError, ask, each, spread
 from etcdlab.runtime.node import Node
-
-NO_SPACE: Final = "NOSPACE"
 
 
 async def free(voters: Sequence[Node]) -> Freed:
@@ -16,7 +13,7 @@ async def free(voters: Sequence[Node]) -> Freed:
     before = await _sizes(voters)
     listed, status = await spread(voters, [api.LIST_ALARMS, api.TELL_STATUS])
     await spread(voters, [api.compact(status.header.revision, physical=True)])
-    alarms = [alarm for alarm in listed.alarms if alarm.alarm == NO_SPACE]
+    alarms = [alarm for alarm in listed.alarms if alarm.alarm == api.NO_SPACE]
     after = await make_space(voters, alarms)
     return Freed(
         sizes={name: (before[name], after[name]) for name in before},
@@ -28,7 +25,7 @@ async def free(voters: Sequence[Node]) -> Freed:
 async def disarm(voters: Sequence[Node], members: Collection[str | None]) -> None:
     """Disarm what these members (their ids) have raised for a quota that they have no more. Raises NotDoneError."""
     [listed] = await spread(voters, [api.LIST_ALARMS])
-    raised = [alarm for alarm in listed.alarms if alarm.alarm == NO_SPACE]
+    raised = [alarm for alarm in listed.alarms if alarm.alarm == api.NO_SPACE]
     await spread(voters, [api.disarm(alarm) for alarm in raised if api.hexadecimal(alarm.member_id) in members])
 
 
@@ -41,8 +38,8 @@ async def make_space(voters: Sequence[Node], alarms: Sequence[api.Alarm]) -> dic
         sizes = await _sizes(voters)
     await spread(voters, [api.disarm(alarm) for alarm in alarms])
     [left] = await spread(voters, [api.LIST_ALARMS])
-    if left.alarms:
-        raise NotDoneError(f"the alarm {left.alarms[0].alarm} came back")
+    if any(alarm.alarm == api.NO_SPACE for alarm in left.alarms):
+        raise NotDoneError(f"the alarm {api.NO_SPACE} came back")
     return sizes
 
 

@@ -1,6 +1,6 @@
 """The lab's status: every member asked at once, then one view of what they said."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import trio
@@ -41,20 +41,20 @@ def view(plan: Plan, nodes: Mapping[str, Node], found: Mapping[str, Measurement]
     leader_id = leader_of(m for name, m in found.items() if not _stranger(plan, nodes[name], m))
     views = tuple(_node_view(plan, node, found[node.name], leader_id) for node in nodes.values())
     clusters = {hexadecimal(m.status.header.cluster_id) for m in found.values() if m.status is not None}
-    without_space = {member for m in found.values() if m.status is not None for member in api.without_space(m.status)}
+    alarms = {alarm for m in found.values() if m.status is not None for alarm in api.raised(m.status)}
     return LabStatus(
         lab=plan.lab,
-        verdict=verdict(plan, nodes, views, can_write=not without_space),
+        verdict=verdict(plan, nodes, views, can_write=not alarms),
         cluster_id=plan.cluster_id if plan.cluster_id in clusters else next(iter(sorted(clusters)), None),
         is_this_lab=not any(_stranger(plan, nodes[name], m) for name, m in found.items()),
         leader=next((node.name for node in views if node.is_leader), None),
         nodes=views,
-        problems=(_no_space(plan, without_space),) if without_space else (),
+        problems=tuple(_told(plan, alarms)),
     )
 
 
 def verdict(plan: Plan, nodes: Mapping[str, Node], views: tuple[NodeStatus, ...], *, can_write: bool) -> ClusterVerdict:
-    """One word: all healthy, enough healthy or no space to write, too few, or nothing runs nor will unless asked to."""
+    """One word: all healthy, enough healthy or an alarm, too few, or nothing runs nor will unless asked to."""
     if all(node.state in (NodeState.STOPPED, NodeState.FAILED) for node in nodes.values()):
         return ClusterVerdict.STOPPED
     if can_write and all(node.healthy for node in views):
@@ -94,12 +94,23 @@ def _node_view(plan: Plan, node: Node, found: Measurement, leader_id: str | None
     )
 
 
-def _no_space(plan: Plan, members: Collection[str]) -> str:
-    names = [node.name for node in plan.nodes if node.member_id in members]
-    return (
-        f"the alarm NOSPACE is raised, by {', '.join(names) or 'a member that was removed'}: all members refuse to "
-        "write; `etcdlab disk free` makes space and disarms it"
-    )
+def _told(plan: Plan, alarms: Collection[api.Alarm]) -> Iterator[str]:
+    for kind in sorted({alarm.alarm for alarm in alarms}):
+        members = {hexadecimal(alarm.member_id) for alarm in alarms if alarm.alarm == kind}
+        names = [node.name for node in plan.nodes if node.member_id in members]
+        who = ", ".join(names) or "a member that was removed"
+        yield f"the alarm {kind} is raised, by {who}: all members refuse to write; {_way_back(kind, names)}"
+
+
+def _way_back(alarm: str, names: Sequence[str]) -> str:
+    if alarm == api.NO_SPACE:
+        return "`etcdlab disk free` makes space and disarms it"
+    if alarm == api.CORRUPT and names:
+        return (
+            f"the data of {', '.join(names)} differ from the others': `etcdlab stop {names[0]}` and "
+            f"`etcdlab repair {names[0]}` make {names[0]} anew"
+        )
+    return "`etcdlab ctl -- alarm disarm` disarms it"
 
 
 def _lost_data(node: Node) -> str:

@@ -5,7 +5,7 @@ The dead member goes first: etcd adds none to a cluster of which a member does n
 would have forgotten what it acknowledged.
 """
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -38,15 +38,17 @@ def choose_helper(name: str, status: LabStatus) -> str:
 async def replace_member(node: NodePlan, helper: Endpoint) -> NodePlan:
     """Have the cluster forget a member and know it anew: the plan to start it by, once, on an empty data directory.
 
-    Asks `helper`, a member that serves, until the cluster takes it; the bound is the caller's. Raises LabStateError.
+    The alarms that it had raised go with it: they would outlive the member, and with them all refuse to write. Asks
+    `helper`, a member that serves, until the cluster takes it; the bound is the caller's. Raises LabStateError.
     """
     try:
-        call = api.LIST_MEMBERS
-        listed = api.decode(*await helper.post(call.target, msgspec.json.encode(call.body)), api.MemberList)
+        listed: api.MemberList = await _ask(helper, api.LIST_MEMBERS)
         for member in listed.members:
             if node.peer_url in member.peer_urls:
-                call = api.remove_member(member)
-                api.decode(*await helper.post(call.target, msgspec.json.encode(call.body)), api.Answered)
+                await _ask(helper, api.remove_member(member))
+                for alarm in (await _ask(helper, api.LIST_ALARMS)).alarms:
+                    if alarm.member_id == member.id:
+                        await _ask(helper, api.disarm(alarm))
         member_id = await add_member(helper, node.peer_url, learner=node.learner, known=())
     except (Unreachable, api.GatewayError) as error:
         raise LabStateError(
@@ -61,3 +63,7 @@ async def replace_member(node: NodePlan, helper: Endpoint) -> NodePlan:
         for argument in node.argv
     )
     return msgspec.structs.replace(node, member_id=member_id, argv=argv)
+
+
+async def _ask(helper: Endpoint, call: api.Call) -> Any:
+    return api.decode(*await helper.post(call.target, msgspec.json.encode(call.body)), call.kind)

@@ -19,7 +19,7 @@ from etcdlab.model.plan import NodePlan, Plan
 from etcdlab.prepare.process import ProcessRecord
 from etcdlab.runtime import auth, boot
 from etcdlab.runtime.child import AdoptedProcess
-from etcdlab.runtime.freeing import NO_SPACE, make_space
+from etcdlab.runtime.freeing import make_space
 from etcdlab.runtime.gateway import NotDoneError, RefusedError, ask, each, spread
 from etcdlab.runtime.health import FAST_POLL_S, wait_healthy
 from etcdlab.runtime.node import Node
@@ -109,7 +109,7 @@ async def _clear(plan: Plan, voters: Sequence[Node], users: Sequence[str]) -> No
         voters, [api.LIST_MEMBERS, api.LIST_ROLES, api.LIST_ALARMS, api.LIST_LEASES, api.DELETE_ALL_KEYS]
     )
     strangers = _strangers(plan, listed.members)
-    other_alarms = [alarm.alarm for alarm in alarms.alarms if alarm.alarm != NO_SPACE]
+    other_alarms = [alarm.alarm for alarm in alarms.alarms if alarm.alarm != api.NO_SPACE]
     if other_alarms:
         raise NotDoneError(f"the alarm {other_alarms[0]} is raised")
     if alarms.alarms and len(voters) < len(plan.nodes):

@@ -4,14 +4,16 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
-from etcdlab.errors import BootError, LabStateError
+from etcdlab.errors import BootError, LabStateError, ToolError
 from etcdlab.etcd import identity
 from etcdlab.lab import Lab
 from etcdlab.model.disk import Part
 from etcdlab.model.event import EventKind
 from etcdlab.model.exit import ExitReason
+from etcdlab.model.status import ClusterVerdict
 from etcdlab.model.topology import EtcdTable, Profile, Topology
 from tests.cli.command import run
 from tests.e2e.labs import enter, shared
@@ -98,6 +100,26 @@ def test_after_a_repair_the_lab_can_be_adopted_and_be_rebuilt(lab: Lab) -> None:
     assert lab.wait_ready().is_this_lab
     for node in lab.plan.nodes:
         assert node.member_id == identity.member_id(node.peer_url, lab.plan.token)
+
+
+def test_data_that_differ_are_told_and_the_repair_ends_the_alarm(lab: Lab) -> None:
+    member_id = lab.member("n3").plan.member_id
+    assert member_id is not None
+    alarm = {"action": "ACTIVATE", "memberID": str(int(member_id, 16)), "alarm": "CORRUPT"}
+    with httpx.Client(**lab.kwargs_for("httpx")) as client:
+        client.post("/v3/maintenance/alarm", json=alarm).raise_for_status()
+    with pytest.raises(ToolError, match="corrupt cluster"):
+        lab.etcdctl("put", "k", "v")
+    lab.member("n1").restart()  # it comes up all the same
+    status = lab.status()
+    assert (status.verdict, [node.healthy for node in status.nodes]) == (ClusterVerdict.DEGRADED, [True] * 3)
+    assert status.problems[0].startswith(
+        "the alarm CORRUPT is raised, by n3: all members refuse to write; the data of n3"
+    )
+    lab.member("n3").stop()
+    lab.member("n3").repair()
+    assert lab.wait_ready().problems == ()
+    lab.etcdctl("put", "k", "v")
 
 
 def test_what_serves_is_neither_damaged_nor_repaired(lab: Lab) -> None:

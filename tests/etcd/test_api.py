@@ -6,7 +6,9 @@ import msgspec
 import pytest
 
 from etcdlab.etcd.api import (
+    NO_SPACE,
     UNAVAILABLE,
+    Alarm,
     AlarmList,
     Answered,
     GatewayError,
@@ -22,6 +24,7 @@ from etcdlab.etcd.api import (
     disarm,
     hexadecimal,
     member_add_body,
+    raised,
     revoke,
 )
 
@@ -59,6 +62,7 @@ def test_a_learner_with_alarms() -> None:
     status = decode(200, body, MemberStatus)
     assert status.is_learner
     assert status.errors == ("memberID:7 alarm:NOSPACE ", "etcdserver: no leader")
+    assert list(raised(status)) == [Alarm(member_id=7, alarm=NO_SPACE)]
 
 
 def test_what_a_reset_asks_for() -> None:

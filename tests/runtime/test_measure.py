@@ -86,6 +86,26 @@ def test_without_space_all_are_healthy_and_something_is_wrong(seen):
     assert seen(full[0], DOWN, None).verdict is ClusterVerdict.NO_QUORUM
 
 
+@pytest.mark.parametrize(
+    ("alarm", "told"),
+    [
+        (
+            "memberID:2 alarm:CORRUPT ",
+            "CORRUPT is raised, by n2: all members refuse to write; the data of n2 differ from",
+        ),
+        (
+            "memberID:9 alarm:CORRUPT ",
+            "CORRUPT is raised, by a member that was removed: all members refuse to write; `etcd",
+        ),
+    ],
+)
+def test_data_that_differ_are_told(seen, alarm, told):
+    one = said(1)
+    status = seen(replace(one, status=replace(one.status, errors=(alarm,))), said(2), said(3))
+    assert status.verdict is ClusterVerdict.DEGRADED
+    assert status.problems[0].startswith(f"the alarm {told}")
+
+
 def test_the_leader_and_the_ids(seen):
     status = seen(said(1, leader=2), said(2, leader=2), said(3, leader=2))
     assert status.leader == "n2"
