@@ -1,4 +1,4 @@
-"""A lab at run time: its members together, what can be asked of them, and what is known about them."""
+"""A lab at run time, from its boot to its end: what may be asked of it when, and what becomes of it as a whole."""
 
 import contextlib
 import signal
@@ -21,12 +21,9 @@ from etcdlab.model.chaos import KINDS, AnyEntry
 from etcdlab.model.disk import Freed, Part, Shortage
 from etcdlab.model.event import Event, EventKind
 from etcdlab.model.healed import Healed
-from etcdlab.model.lifecycle import NodeState
 from etcdlab.model.link import CLIENTS, AnyFault, Link, LinkFault, require_quorum_kept, severed
 from etcdlab.model.link import keeps_quorum as keeps_linked_quorum
-from etcdlab.model.past import Life
 from etcdlab.model.plan import Plan, TlsPlan
-from etcdlab.model.quorum import quorum, require_kept
 from etcdlab.model.reset import ResetOutcome
 from etcdlab.model.selection import require_leader
 from etcdlab.model.status import ClusterVerdict, LabPhase, LabStatus
@@ -39,16 +36,13 @@ from etcdlab.runtime.certificates import Certificates
 from etcdlab.runtime.disks import Disks
 from etcdlab.runtime.gateway import NotDoneError
 from etcdlab.runtime.health import FAST_POLL_S, add_member
-from etcdlab.runtime.holds import Holds
 from etcdlab.runtime.http import Unreachable, client_context
 from etcdlab.runtime.journal import Journal
 from etcdlab.runtime.log_stream import log_stream
-from etcdlab.runtime.measure import measure_lab
+from etcdlab.runtime.members import Members
 from etcdlab.runtime.network import FaultNetwork
-from etcdlab.runtime.node import Node
 from etcdlab.runtime.refusals import Refusals
 from etcdlab.runtime.tail import watch_lines
-from etcdlab.runtime.watch import Watch
 
 LOG_BACKLOG: Final = 200
 """Batches of lines that a follower of the logs may fall behind."""
@@ -61,35 +55,20 @@ _SERVING_CLIENTS: Final = b'"ready to serve client requests"'
 
 
 class Cluster:
-    """The members of one lab and their journal. `run` is its task; it implements `control.supervisor.Supervisor`."""
+    """One lab: its members, links, certificates, disks and journal. `run` is its task.
+
+    It implements `control.supervisor.Supervisor`.
+    """
 
     def __init__(self, directory: LabDirectory, plan: Plan, journal: Journal) -> None:
         self._directory = directory
-        self._plan = plan
         self._journal = journal
         self._staged = trio.Event()
         self._context = _gateway_context(plan.tls) if plan.tls else None
-        self.nodes = {
-            node.name: Node(
-                node,
-                rules=plan.restart,
-                stop_s=plan.timeouts.stop_s,
-                journal=journal,
-                context=self._context,
-                staged=self._staged,
-                life=journal.past.lives.get(node.name, Life()),
-            )
-            for node in plan.nodes
-        }
+        self.members = Members(directory, plan, journal, context=self._context, staged=self._staged)
+        self.nodes: Final = self.members.nodes
         self._lines = Broadcast[tuple[str, list[bytes]]](LOG_BACKLOG)
-        self._watch = Watch(
-            [self.nodes[node.name] for node in plan.voters],
-            journal,
-            probe_s=plan.timeouts.probe_s,
-            election_timeout_s=plan.election_timeout_s,
-        )
         self._network = FaultNetwork(directory, plan, journal) if plan.has_fault_network else None
-        self._holds = Holds()
         self._certificates = Certificates(plan.pki, journal)
         self._disks = Disks(self.nodes, journal)
         self._refusals = Refusals()
@@ -102,23 +81,20 @@ class Cluster:
     @property
     def plan(self) -> Plan:
         """The plan as it is now."""
-        return self._plan
+        return self.members.plan
 
     # Tasks
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Supervise the members for ever. Started once every member has its task and its log is watched."""
         if self._directory.rebuilding.exists():
-            await reset.end_left(self._plan.nodes)
+            await reset.end_left(self.plan.nodes)
             await self._discard_data()
         async with trio.open_nursery() as nursery:
-            logs = {node.name: Path(node.log) for node in self._plan.nodes}
-            watch = partial(watch_lines, size=self._plan.log_size, count=self._plan.log_count)
+            logs = {node.name: Path(node.log) for node in self.plan.nodes}
+            watch = partial(watch_lines, size=self.plan.log_size, count=self.plan.log_count)
             await nursery.start(watch, logs, self._on_lines)
-            for node in self.nodes.values():
-                nursery.start_soon(node.run)
-            nursery.start_soon(self._watch.run)
-            nursery.start_soon(self._holds.run)
+            await nursery.start(self.members.run)
             nursery.start_soon(self._certificates.run)
             nursery.start_soon(self._disks.run)
             if self._network is not None:
@@ -132,7 +108,7 @@ class Cluster:
             elif _SERVING_CLIENTS in line:
                 self.nodes[name].serving_clients.set()
             else:
-                self._watch.on_line(line)
+                self.members.watch.on_line(line)
                 self._refusals.on_line(name, line)
         self._lines.publish((name, lines))
 
@@ -146,7 +122,7 @@ class Cluster:
                     status = await self._boot()
         except trio.TooSlowError as error:
             raise boot.boot_timeout(self.nodes, boot_s) from error
-        self._watch.begin()
+        self.members.watch.begin()
         self._journal.emit(EventKind.LAB_READY, leader=status.leader, cluster_id=status.cluster_id)
         return msgspec.structs.replace(status, phase=LabPhase.UP)
 
@@ -165,16 +141,16 @@ class Cluster:
             self._disks.heal(self.nodes)
         members = [node for node in self.nodes.values() if node.plan.member_id is not None]
         newcomers = [node for node in self.nodes.values() if node.plan.member_id is None]
-        await boot.start_staged(members, stage_s=self._plan.timeouts.stage_s)
+        await boot.start_staged(members, stage_s=self.plan.timeouts.stage_s)
         self._staged.set()
         faults = self._network.faults if self._network else ()
-        voters = [node.name for node in self._plan.voters]
+        voters = [node.name for node in self.plan.voters]
         has_quorum = keeps_linked_quorum(voters, [name for name in voters if name not in self._disks.full], faults)
         # Without a quorum nobody becomes healthy.
         excused = {*severed(faults), *self._disks.full} if has_quorum else set(self.nodes)
         await boot.wait_running([node for node in members if node.name not in excused])
         for node in newcomers:
-            client = self.nodes[self._plan.voters[0].name].client
+            client = self.nodes[self.plan.voters[0].name].client
             known = [member.plan.member_id for member in self.nodes.values() if member.plan.member_id is not None]
             try:
                 member_id = await add_member(client, node.plan.peer_url, learner=True, known=known)
@@ -183,22 +159,16 @@ class Cluster:
                     f"learner {node.name} could not be added: {error}",
                     hint="An etcd cluster takes one learner at a time unless `--max-learners` allows more.",
                 ) from error
-            self._learn_member_id(node, member_id)
+            self.members.learn_id(node, member_id)
             node.start()
             await boot.wait_running([node])
         status = await boot.wait_agreed(self.status, excused=excused, has_quorum=has_quorum)
-        self._watch.on_status(status)
+        self.members.watch.on_status(status)
         self._directory.rebuilding.unlink(missing_ok=True)
         return status
 
     def _directories(self) -> list[Path]:
-        return [Path(node.directory) for node in self._plan.nodes]
-
-    def _learn_member_id(self, node: Node, member_id: str | None) -> None:
-        node.replace_plan(msgspec.structs.replace(node.plan, member_id=member_id))
-        nodes = tuple(node.plan if node.name == other.name else other for other in self._plan.nodes)
-        self._plan = msgspec.structs.replace(self._plan, nodes=nodes)
-        self._directory.save_plan(self._plan)
+        return [Path(node.directory) for node in self.plan.nodes]
 
     def request_shutdown(self, *, purge: bool) -> None:
         """Have the daemon stop the lab and end; returns at once."""
@@ -212,11 +182,11 @@ class Cluster:
         if self._reset is not None:
             self._reset.cancel()
         async with self._whole:
-            self._watch.end()
-            self._holds.drop(self.nodes)
+            self.members.watch.end()
+            self.members.holds.drop(self.nodes)
             grace_s = 0.0 if at_once else None
             leaving = [node for node in self.nodes.values() if not (spare_adopted and node.is_adopted)]
-            await self._stop(leaving, grace_s=grace_s)
+            await self.members.end(leaving, grace_s=grace_s)
             if len(leaving) == len(self.nodes):
                 await self._certificates.heal()
                 self._disks.heal(self.nodes)
@@ -226,15 +196,13 @@ class Cluster:
 
     def kill_all(self) -> None:
         """End every member at once."""
-        for node in self.nodes.values():
-            node.stop(grace_s=0)  # else one that was not asked to stop yet is started again
-            node.signal(signal.SIGKILL)
+        self.members.kill_all()
 
     # Verbs
 
     async def status(self) -> LabStatus:
         """Measure the lab."""
-        measured = await measure_lab(self._plan, self.nodes)
+        measured = await self.members.measure()
         return msgspec.structs.replace(
             measured,
             phase=self._phase,
@@ -248,7 +216,7 @@ class Cluster:
         """Why a lab may not be whole, and what the supervisor itself lacks."""
         if verdict is not ClusterVerdict.HEALTHY and (refused := self._refusals.problem()):
             yield refused
-        places = [self._directory.path, *(Path(node.data_dir) for node in self._plan.nodes)]
+        places = [self._directory.path, *(Path(node.data_dir) for node in self.plan.nodes)]
         for place in space.full(places):
             yield f"there is no space left on the disk of {place}: free some, and the lab goes on by itself"
         if self._journal.problem:
@@ -263,70 +231,42 @@ class Cluster:
         """Start members; also leaves FAILED. Waits until they run, unless too few are up for a quorum."""
         self._require_no_end()
         self._require_no_reset()
-        self._holds.drop(names)
-        nodes = [self.nodes[name] for name in names]
-        for node in nodes:
-            node.start()
-        up = sum(self.nodes[plan.name].state.alive or plan.name in names for plan in self._plan.voters)
-        if up >= quorum(len(self._plan.voters)):
-            await self._wait_running(nodes)
-        self._watch.wake()
+        await self.members.start(names)
 
     async def stop(self, names: Sequence[str], *, force: bool, for_s: float | None = None) -> None:
         """Stop members, for so many seconds or until they are started. Raises QuorumError unless `force`."""
         self._require_no_reset()
-        self._require_quorum("stopping", names, force=force)
-        self._holds.drop(names)
-        await self._stop([self.nodes[name] for name in names], grace_s=None)
-        if for_s is not None:
-            for name in names:
-                self._holds.begin(name, for_s, self.nodes[name].start)
-        self._watch.wake()
+        self.members.require_quorum("stopping", names, force=force)
+        await self.members.stop(names, for_s=for_s)
 
     async def restart(self, names: Sequence[str], *, force: bool) -> None:
         """Stop and start members, one after the other. Raises QuorumError unless `force`."""
         for name in names:
             self._require_no_end()
             self._require_no_reset()
-            self._require_quorum("restarting", [name], force=force)
-            self._holds.drop([name])
-            await self._stop([self.nodes[name]], grace_s=None)
+            self.members.require_quorum("restarting", [name], force=force)
+            await self.members.stop([name])
             await self.start([name])
 
     async def kill(self, names: Sequence[str], *, signal: signal.Signals, force: bool) -> Sequence[str]:
-        """Send a signal to members; returns those that got it, the ones that have a process.
-
-        Raises QuorumError unless `force`, LabStateError when none has one.
-        """
+        """Send members a signal; returns those that got it. Raises QuorumError unless `force`, LabStateError."""
         self._require_no_reset()
-        self._require_quorum(f"sending {signal.name} to", names, force=force)
-        running = self._require_processes(names, f"send {signal.name} to")
-        for name in running:
-            self._journal.emit(EventKind.SIGNAL_SENT, name, signal=signal.name)
-        self._signal(running, signal)
-        return running
+        self.members.require_quorum(f"sending {signal.name} to", names, force=force)
+        return self.members.kill(names, signal)
 
     async def pause(self, names: Sequence[str], *, force: bool, for_s: float | None = None) -> Sequence[str]:
-        """Freeze members, for so many seconds or until they are resumed; returns them, the ones that have a process.
+        """Freeze members, for so many seconds or until they are resumed; returns those that are.
 
-        Raises QuorumError unless `force`, LabStateError when none has one.
+        Raises QuorumError unless `force`, LabStateError.
         """
         self._require_no_reset()
-        self._require_quorum("pausing", names, force=force)
-        running = self._require_processes(names, "freeze")
-        self._holds.drop(running)
-        self._signal(running, signal.SIGSTOP)
-        if for_s is not None:
-            for name in running:
-                self._holds.begin(name, for_s, partial(self._signal, [name], signal.SIGCONT))
-        return running
+        self.members.require_quorum("pausing", names, force=force)
+        return self.members.pause(names, for_s=for_s)
 
     async def resume(self, names: Sequence[str]) -> None:
         """Let paused members go on."""
         self._require_no_reset()
-        running = self._running(names)
-        self._holds.drop(running)
-        self._signal(running, signal.SIGCONT)
+        self.members.resume(names)
 
     async def move_leader(self, name: str) -> None:
         """Have a member lead. Raises QuorumError when nobody leads now, LabStateError when it cannot."""
@@ -337,8 +277,8 @@ class Cluster:
         if leader != name:
             target = next(node for node in status.nodes if node.name == name)
             async with self.nodes[leader].another_connection() as connection:
-                await leadership.move(connection, target, bound_s=MOVE_S + 2 * self._plan.election_timeout_s)
-            self._watch.wake()
+                await leadership.move(connection, target, bound_s=MOVE_S + 2 * self.plan.election_timeout_s)
+            self.members.watch.wake()
 
     def faults(self) -> tuple[LinkFault, ...]:
         """What is on the links. Raises LabStateError without a fault network."""
@@ -349,15 +289,16 @@ class Cluster:
         network = self._require_network(links)
         self._require_no_reset()
         if not force:
-            voters = [plan.name for plan in self._plan.voters]
-            require_quorum_kept(fault, links, voters=voters, serving=self._serving_names(), faults=network.faults)
+            voters = [plan.name for plan in self.plan.voters]
+            serving = [node.name for node in self.members.serving()]
+            require_quorum_kept(fault, links, voters=voters, serving=serving, faults=network.faults)
         await network.inject(links, fault, for_s=for_s)
-        self._watch.wake()
+        self.members.watch.wake()
 
     async def heal(self, links: Collection[Link] | None, kinds: Collection[str] | None) -> None:
         """Take faults away, all or those of some links and kinds. Raises LabStateError without a fault network."""
         await self._require_network(links or ()).heal(links, kinds)
-        self._watch.wake()
+        self.members.watch.wake()
 
     async def repair(self, name: str) -> None:
         """Make a member anew whose data is lost or damaged: remove it from the cluster, add it, start it empty.
@@ -367,17 +308,16 @@ class Cluster:
         """
         self._require_no_end()
         self._require_no_reset()
-        node, boot_s = self.nodes[name], self._plan.timeouts.boot_s
+        node, boot_s = self.nodes[name], self.plan.timeouts.boot_s
         helper = self.nodes[repair.choose_helper(name, await self.status())]
-        self._holds.drop([name])
-        await self._stop([node], grace_s=None)
+        await self.members.stop([name])
         try:
             with trio.fail_after(boot_s):
                 async with helper.another_connection() as connection:
                     joining = await repair.replace_member(node.plan, connection)
                 await trio.to_thread.run_sync(reset.wipe, [node.plan])
                 usual = node.plan
-                self._learn_member_id(node, joining.member_id)
+                self.members.learn_id(node, joining.member_id)
                 node.replace_plan(joining)
                 node.start()
                 try:
@@ -387,7 +327,7 @@ class Cluster:
         except trio.TooSlowError as error:
             raise boot.boot_timeout(self.nodes, boot_s) from error
         self._journal.emit(EventKind.REPAIRED, name, member_id=joining.member_id)
-        self._watch.wake()
+        self.members.watch.wake()
 
     async def damage(self, name: str, part: Part) -> None:
         """Damage the data of a member that is down. Raises LabStateError."""
@@ -411,7 +351,7 @@ class Cluster:
         """
         self._require_no_end()
         self._require_no_reset()
-        self._require_quorum("full disks of", dict.fromkeys((*self._disks.full, *names)), force=force)
+        self.members.require_quorum("full disks of", dict.fromkeys((*self._disks.full, *names)), force=force)
         self._disks.begin(names, quota=None, for_s=for_s)
 
     async def limit_databases(self, names: Sequence[str], quota: int, *, force: bool) -> None:
@@ -419,7 +359,7 @@ class Cluster:
         for name in names:
             self._require_no_end()
             self._require_no_reset()
-            self._require_quorum("restarting", [name], force=force)
+            self.members.require_quorum("restarting", [name], force=force)
             self._disks.begin([name], quota=quota, for_s=None)
             await self._restart_alive(name)
 
@@ -434,9 +374,9 @@ class Cluster:
             await self._restart_alive(name)
         if limited:
             # There may be no quorum; `status` tells of an alarm that is left.
-            with contextlib.suppress(NotDoneError), trio.move_on_after(self._plan.timeouts.boot_s):
-                await freeing.disarm(self._serving(), {self.nodes[name].plan.member_id for name in limited})
-        self._watch.wake()
+            with contextlib.suppress(NotDoneError), trio.move_on_after(self.plan.timeouts.boot_s):
+                await freeing.disarm(self.members.serving(), {self.nodes[name].plan.member_id for name in limited})
+        self.members.watch.wake()
         return healed
 
     async def free_space(self) -> Freed:
@@ -446,10 +386,10 @@ class Cluster:
         """
         self._require_no_end()
         self._require_no_reset()
-        boot_s = self._plan.timeouts.boot_s
+        boot_s = self.plan.timeouts.boot_s
         try:
             with trio.fail_after(boot_s):
-                freed = await freeing.free(self._serving())
+                freed = await freeing.free(self.members.serving())
         except trio.TooSlowError as error:
             raise TimedOutError(
                 f"space was not made within {boot_s:g} s", hint="`etcdlab status` shows who does not answer."
@@ -460,12 +400,12 @@ class Cluster:
                 hint="With auth on, etcd wants root for this: `etcdlab ctl -- --user root compact REVISION`, `ctl "
                 "defrag` for each member, `ctl alarm disarm`.",
             ) from error
-        self._watch.wake()
+        self.members.watch.wake()
         return freed
 
     async def _restart_alive(self, name: str) -> None:
         if self.nodes[name].state.alive:
-            await self._stop([self.nodes[name]], grace_s=None)
+            await self.members.stop([name])
             await self.start([name])
 
     async def heal_all(self) -> Healed:
@@ -502,13 +442,13 @@ class Cluster:
         self._require_no_reset()
         names = list(self.nodes)
         for name in names:
-            self._require_quorum("restarting", [name], force=force)
+            self.members.require_quorum("restarting", [name], force=force)
         await self._certificates.heal()
         await self._certificates.add_authority()
         self._reload_context()
         await self._restart_healthy(names, force=force)
-        assert self._plan.pki is not None
-        await self._certificates.renew([leaf.stem for leaf in self._plan.pki.certificates])
+        assert self.plan.pki is not None
+        await self._certificates.renew([leaf.stem for leaf in self.plan.pki.certificates])
         self._reload_context()
         await self._certificates.drop_authorities()
         await self._restart_healthy(names, force=force)
@@ -518,15 +458,15 @@ class Cluster:
         """One after the other, each when all are healthy again."""
         for name in names:
             await self.restart([name], force=force)
-            with trio.move_on_after(self._plan.timeouts.boot_s):
+            with trio.move_on_after(self.plan.timeouts.boot_s):
                 while not all(node.healthy for node in (await self.status()).nodes):  # noqa: ASYNC110 - nobody tells
                     await trio.sleep(FAST_POLL_S)
 
     def _reload_context(self) -> None:
         """Show and trust what is in the files now, on connections to come."""
-        if self._plan.tls is not None and self._context is not None:
-            self._context.load_verify_locations(self._plan.tls.ca)
-            self._context.load_cert_chain(self._plan.tls.gateway.certificate, self._plan.tls.gateway.private_key)
+        if self.plan.tls is not None and self._context is not None:
+            self._context.load_verify_locations(self.plan.tls.ca)
+            self._context.load_cert_chain(self.plan.tls.gateway.certificate, self.plan.tls.gateway.private_key)
 
     async def spoil(self, stems: Collection[str], defect: Defect, *, for_s: float | None) -> None:
         """Give leaves a defect, for so many seconds or until healed. Raises LabStateError, CertificateError."""
@@ -550,7 +490,7 @@ class Cluster:
         Meanwhile the verbs on members are refused. Raises TimedOutError after the boot's bound, BootError if a member
         does not even start anew, LabStateError if the lab is stopped meanwhile.
         """
-        boot_s = self._plan.timeouts.boot_s
+        boot_s = self.plan.timeouts.boot_s
         with trio.move_on_after(boot_s) as scope:
             async with self._whole:
                 self._require_no_end()
@@ -563,50 +503,50 @@ class Cluster:
         raise boot.boot_timeout(self.nodes, boot_s)
 
     async def _make_pristine(self) -> ResetOutcome:
-        self._holds.drop(self.nodes)
+        self.members.holds.drop(self.nodes)
         await self._certificates.heal()
         for shortage in self._disks.heal(self.nodes):
             if shortage.quota is not None:
-                await self._stop([self.nodes[shortage.node]], grace_s=None)  # it begins anew with all that are down
+                await self.members.stop([shortage.node])  # it begins anew with all that are down
         if self._network is not None:
             await self._network.heal()
         try:
-            await reset.undo(self._plan, self.nodes)
+            await reset.undo(self.plan, self.nodes)
             outcome = ResetOutcome(rebuilt=False)
             self._journal.emit(EventKind.LAB_RESET, rebuilt=False)
         except NotDoneError as error:
             await self._rebuild()
             outcome = ResetOutcome(rebuilt=True, why=str(error))
             self._journal.emit(EventKind.LAB_RESET, rebuilt=True, why=outcome.why)
-        self._watch.wake()
+        self.members.watch.wake()
         return outcome
 
     async def _rebuild(self) -> None:
         """End all members, discard their data, and boot. Ports, certificates and ids stay, but for learners' ids."""
-        self._watch.end()
+        self.members.watch.end()
         try:
             with contextlib.suppress(OSError):
                 self._directory.rebuilding.touch(mode=0o600)
-            self.kill_all()
+            self.members.kill_all()
             for node in self.nodes.values():
                 await node.wait_down()
             await self._discard_data()
             await self._boot()
         finally:
             self._directory.rebuilding.unlink(missing_ok=True)
-            self._watch.begin()
+            self.members.watch.begin()
 
     async def _discard_data(self) -> None:
         """Discard what the members keep, all of it or, if this daemon is killed before it has booted, in the next one.
 
         A member without data among members with theirs is refused by them, for good.
         """
-        await trio.to_thread.run_sync(reset.wipe, self._plan.nodes)
-        self._watch.end()  # again: it may have read last words of members of before
+        await trio.to_thread.run_sync(reset.wipe, self.plan.nodes)
+        self.members.watch.end()  # again: it may have read last words of members of before
         for node in self.nodes.values():
-            first_id = None if node.plan.learner else identity.member_id(node.plan.peer_url, self._plan.token)
+            first_id = None if node.plan.learner else identity.member_id(node.plan.peer_url, self.plan.token)
             if node.plan.member_id != first_id:  # a learner's, or that of a member that was repaired
-                self._learn_member_id(node, first_id)
+                self.members.learn_id(node, first_id)
 
     def events(self, *, since: int, follow: bool) -> AsyncGenerator[Event, None]:
         """The journal after `since`, then (`follow`) what comes."""
@@ -616,51 +556,6 @@ class Cluster:
         """The last `lines` log lines of each member, merged by time, as LogLines in NDJSON; then what comes."""
         paths = {name: Path(self.nodes[name].plan.log) for name in names}
         return log_stream(paths, self._lines, follow=follow, lines=lines)
-
-    def _running(self, names: Sequence[str]) -> list[str]:
-        """Those that can be paused: one that is stopped for a time is started in its time all the same."""
-        return [name for name in names if self.nodes[name].process is not None]
-
-    def _require_processes(self, names: Sequence[str], action: str) -> list[str]:
-        """Those that have a process. Raises LabStateError when none has: nothing would come of it, as if it had."""
-        if running := self._running(names):
-            return running
-        states = ", ".join(f"{name} is {self.nodes[name].state.value}" for name in names)
-        raise LabStateError(
-            f"there is no process to {action}: {states}", hint=f"`etcdlab start {' '.join(names)}` starts one."
-        )
-
-    def _signal(self, names: Sequence[str], number: signal.Signals) -> None:
-        for name in names:
-            self.nodes[name].signal(number)
-        self._watch.wake()
-
-    async def _stop(self, nodes: Sequence[Node], *, grace_s: float | None) -> None:
-        """Followers first, the leader last.
-
-        A leader that goes first waits up to 5 s + 2 election timeouts to hand over to peers that are leaving too:
-        7.0 s for three members, against 1.05 s in this order (etcd 3.5 server.go, TryTransferLeadershipOnShutdown).
-        """
-        leader = None if grace_s == 0 or len(nodes) == 1 else (await self.status()).leader
-        followers = [node for node in nodes if node.name != leader]
-        for group in (followers, [node for node in nodes if node.name == leader]):
-            for node in group:
-                node.stop(grace_s=grace_s)
-            for node in group:
-                await node.wait_down()
-
-    async def _wait_running(self, nodes: Sequence[Node]) -> None:
-        boot_s = self._plan.timeouts.boot_s
-        try:
-            with trio.fail_after(boot_s):
-                await boot.wait_running(nodes)
-        except trio.TooSlowError as error:
-            late = ", ".join(
-                f"{node.name} is {node.state.value}" for node in nodes if node.state is not NodeState.RUNNING
-            )
-            raise TimedOutError(
-                f"not running after {boot_s:g} s: {late}", hint="`etcdlab logs` shows what they wait for."
-            ) from error
 
     def _require_no_end(self) -> None:
         """Raise LabStateError once the lab is being stopped: what is started then would be left alone."""
@@ -674,27 +569,15 @@ class Cluster:
     def _require_network(self, links: Collection[Link]) -> FaultNetwork:
         if self._network is None:
             raise LabStateError(
-                f"the links of lab {self._plan.lab!r} can have no faults",
+                f"the links of lab {self.plan.lab!r} can have no faults",
                 hint="`etcdlab up --faults`, or in a topology `[network] faults = true`, makes a lab whose links can.",
             )
-        if not self._plan.has_client_links and any(CLIENTS in (link.source, link.target) for link in links):
+        if not self.plan.has_client_links and any(CLIENTS in (link.source, link.target) for link in links):
             raise LabStateError(
-                f"the links of lab {self._plan.lab!r} with clients can have no faults",
+                f"the links of lab {self.plan.lab!r} with clients can have no faults",
                 hint="`[network] clients = true` in a topology, the default, makes a lab whose links can.",
             )
         return self._network
-
-    def _require_quorum(self, action: str, names: Collection[str], *, force: bool) -> None:
-        if not force:
-            require_kept(action, names, voters=len(self._plan.voters), serving=self._serving_names())
-
-    def _serving(self) -> list[Node]:
-        """The voters that run."""
-        voters = [self.nodes[node.name] for node in self._plan.voters]
-        return [node for node in voters if node.state is NodeState.RUNNING and not node.paused]
-
-    def _serving_names(self) -> list[str]:
-        return [node.name for node in self._serving()]
 
 
 def _gateway_context(tls: TlsPlan) -> ssl.SSLContext:

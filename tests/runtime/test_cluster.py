@@ -1,6 +1,5 @@
-"""The members together, over scripted processes in virtual time: what is refused, in which order they stop."""
+"""A lab from its boot to its end, over scripted processes in virtual time: what is refused when, and how it stops."""
 
-import contextlib
 import signal
 from pathlib import Path
 
@@ -18,105 +17,15 @@ from etcdlab.model.reset import ResetOutcome
 from etcdlab.model.status import ClusterVerdict
 from etcdlab.model.topology import Topology
 from etcdlab.pki import roles, store
-from etcdlab.prepare.labdir import LabDirectory
-from etcdlab.runtime import boot, freeing, measure, reset, watch
-from etcdlab.runtime import node as nodes
-from etcdlab.runtime.cluster import Cluster, _gateway_context
+from etcdlab.runtime import boot, freeing, reset, watch
+from etcdlab.runtime.cluster import _gateway_context
 from etcdlab.runtime.gateway import NotDoneError
-from etcdlab.runtime.health import Measurement
 from etcdlab.runtime.http import Unreachable
 from etcdlab.runtime.journal import Journal, read
 from tests.damage import cut
-from tests.plans import make_plan
-from tests.runtime.scripted import ScriptedProcess, inline
+from tests.runtime.scripted_lab import STUBBORN, ScriptedLab
 
 pytestmark = pytest.mark.trio
-
-OBEYS = frozenset({signal.SIGTERM, signal.SIGKILL})
-STUBBORN = frozenset({signal.SIGKILL})
-
-
-class Lab:
-    """A cluster of scripted members that are healthy as long as enough of them run; n1 leads while it does."""
-
-    def __init__(self, tmp_path: Path) -> None:
-        self.plan = make_plan(tmp_path, nodes=3, tls=False)
-        for node in self.plan.nodes:
-            Path(node.directory).mkdir(parents=True)
-        self.directory = LabDirectory(tmp_path / "demo")
-        self.begin()
-        self.spawned: list[tuple[str, ScriptedProcess]] = []
-        self.obeys = OBEYS
-        self.sick: set[str] = set()
-        self.term = 2
-
-    def begin(self) -> None:
-        """A daemon begins, as the only one or after another."""
-        self.journal = Journal(self.directory.events)
-        self.cluster = Cluster(self.directory, self.plan, self.journal)
-        self.nodes = self.cluster.nodes
-
-    async def spawn(self, argv, *, env, directory: Path, log: Path) -> ScriptedProcess:
-        await trio.lowlevel.checkpoint()
-        process = ScriptedProcess(len(self.spawned), log, obeys=self.obeys)
-        self.spawned.append((directory.name, process))
-        return process
-
-    def process(self, name: str) -> ScriptedProcess:
-        """The newest one of a member."""
-        return next(process for owner, process in reversed(self.spawned) if owner == name)
-
-    def _name(self, metrics) -> str:
-        return next(name for name, node in self.nodes.items() if node.metrics is metrics)
-
-    async def is_healthy(self, metrics) -> bool:
-        await trio.lowlevel.checkpoint()
-        up = [node for node in self.nodes.values() if node.process is not None and not node.paused]
-        return len(up) >= 2 and self._name(metrics) not in self.sick
-
-    async def wait_healthy(self, metrics, serving) -> None:
-        while self._name(metrics) in self.sick:  # noqa: ASYNC110 - virtual time
-            await trio.sleep(1)
-
-    async def connect(self, client) -> None:
-        await trio.lowlevel.checkpoint()
-
-    async def measure(self, metrics, client, *, probe_s: float) -> Measurement:
-        name = self._name(metrics)
-        header = api.Header(cluster_id=0x0123456789ABCDEF, member_id=int(name[1:]))
-        leader = 1 if self.nodes["n1"].process is not None else 2
-        status = api.MemberStatus(header=header, leader=leader, raft_term=self.term, version="3.5.16")
-        return Measurement(healthy=await self.is_healthy(metrics), status=status)
-
-    def patch(self, monkeypatch) -> None:
-        monkeypatch.setattr(nodes, "spawn", self.spawn)
-        monkeypatch.setattr(nodes, "wait_healthy", self.wait_healthy)
-        monkeypatch.setattr(watch, "is_healthy", self.is_healthy)
-        monkeypatch.setattr(measure, "measure", self.measure)
-        monkeypatch.setattr(boot, "connect", self.connect)
-        monkeypatch.setattr(trio.to_thread, "run_sync", inline)
-        first_ids = {node.peer_url: node.member_id for node in self.plan.nodes}  # simple ones, and not etcd's
-        monkeypatch.setattr("etcdlab.etcd.identity.member_id", lambda peer_url, _: first_ids[peer_url])
-
-    def kinds(self) -> list[tuple[EventKind, str | None]]:
-        return [(event.kind, event.node) for event in read(self.directory.events)]
-
-
-@pytest.fixture
-async def lab(tmp_path, monkeypatch, nursery):
-    lab = Lab(tmp_path)
-    lab.patch(monkeypatch)
-    await nursery.start(lab.cluster.run)
-    yield lab
-    nursery.cancel_scope.cancel()
-    lab.journal.close()
-
-
-@pytest.fixture
-async def ready(lab):
-    """The lab, booted: as no log says who serves its peers, each stage takes its bound."""
-    await lab.cluster.boot(boot_s=60)
-    return lab
 
 
 class TestBoot:
@@ -171,7 +80,7 @@ class TestAfterADaemonThatWasKilled:
             assert [kind for kind, _ in ready.kinds()].count(EventKind.LEADER_CHANGED) == count
 
     async def test_a_rebuild_is_completed_before_anything_is_started(self, tmp_path, monkeypatch, autojump_clock):
-        lab = Lab(tmp_path)
+        lab = ScriptedLab(tmp_path)
         lab.patch(monkeypatch)
         lab.journal.emit(EventKind.LEADER_CHANGED, "n1", term=7, member_id="1")
         lab.journal.close()
@@ -282,31 +191,6 @@ class TestHealth:
 
 
 class TestVerbs:
-    async def test_stop_and_start_return_when_done(self, ready, autojump_clock):
-        await ready.cluster.stop(["n3"], force=False)
-        assert ready.nodes["n3"].state is NodeState.STOPPED
-        await ready.cluster.start(["n3"])
-        assert ready.nodes["n3"].state is NodeState.RUNNING
-
-    async def test_stop_and_start_again_and_again_of_what_is_so_already(self, ready, autojump_clock):
-        await ready.cluster.start(["n3"])
-        await ready.cluster.stop(["n3"], force=False)
-        await ready.cluster.stop(["n3"], force=False)
-        await ready.cluster.start(["n3"])
-        assert ready.nodes["n3"].state is NodeState.RUNNING
-
-    async def test_start_waits_no_longer_than_a_boot(self, ready, autojump_clock):
-        await ready.cluster.stop(["n3"], force=False)
-        ready.sick.add("n3")
-        with pytest.raises(TimedOutError, match="not running after 60 s: n3 is starting"):
-            await ready.cluster.start(["n3"])
-
-    async def test_start_of_too_few_for_a_quorum_does_not_wait(self, ready, autojump_clock):
-        await ready.cluster.stop(["n1", "n2", "n3"], force=True)
-        ready.sick.add("n3")
-        await ready.cluster.start(["n3"])
-        assert ready.nodes["n3"].state is not NodeState.RUNNING
-
     async def test_restart_takes_one_after_the_other(self, ready, autojump_clock):
         await ready.cluster.restart(["n2", "n3"], force=False)
         assert ready.kinds()[-8:] == [
@@ -314,51 +198,6 @@ class TestVerbs:
             for name in ("n2", "n3")
             for kind in (EventKind.EXITED, EventKind.STOPPED, EventKind.SPAWNED, EventKind.READY)
         ]
-
-    async def test_concurrent_stops_and_starts_of_one_member_all_return(self, ready, autojump_clock):
-        async def start() -> None:
-            with contextlib.suppress(BootError):  # "stopped as asked", by one of the others
-                await ready.cluster.start(["n3"])
-
-        async with trio.open_nursery() as nursery:
-            for _ in range(5):
-                nursery.start_soon(start)
-                nursery.start_soon(lambda: ready.cluster.stop(["n3"], force=True))
-        assert await ready.nodes["n3"].wait_settled() in (NodeState.STOPPED, NodeState.RUNNING)
-
-    async def test_pause_and_resume(self, ready, autojump_clock):
-        await ready.cluster.pause(["n3"], force=False)
-        status = await ready.cluster.status()
-        assert [node.paused for node in status.nodes] == [False, False, True]
-        assert status.nodes[2].problem == "paused"
-        assert status.verdict is ClusterVerdict.DEGRADED
-        await ready.cluster.resume(["n3"])
-        assert (await ready.cluster.status()).verdict is ClusterVerdict.HEALTHY
-
-    async def test_signals_are_for_those_that_have_a_process(self, ready, autojump_clock):
-        """Once a member that was stopped was reported as paused, and a signal that nobody got was in the journal."""
-        await ready.cluster.stop(["n3"], force=False)
-        assert await ready.cluster.pause(["n2", "n3"], force=True) == ["n2"]
-        assert await ready.cluster.kill(["n2", "n3"], signal=signal.SIGHUP, force=True) == ["n2"]
-        assert [name for kind, name in ready.kinds() if kind is EventKind.SIGNAL_SENT] == ["n2"]
-
-    async def test_a_stop_for_a_time_ends_whatever_signals_are_sent_meanwhile(self, ready, autojump_clock):
-        await ready.cluster.stop(["n3"], force=False, for_s=10)
-        with pytest.raises(LabStateError, match="there is no process to send SIGKILL to: n3 is stopped"):
-            await ready.cluster.kill(["n3"], signal=signal.SIGKILL, force=False)
-        with pytest.raises(LabStateError, match="there is no process to freeze: n3 is stopped"):
-            await ready.cluster.pause(["n3"], force=False, for_s=1)
-        await ready.cluster.resume(["n3"])
-        await trio.sleep(9)
-        assert ready.nodes["n3"].state is NodeState.STOPPED
-        await trio.sleep(2)
-        assert ready.nodes["n3"].state is NodeState.RUNNING
-
-    async def test_a_pause_for_a_time_ends_whatever_signals_are_sent_meanwhile(self, ready, autojump_clock):
-        await ready.cluster.pause(["n3"], force=False, for_s=10)
-        await ready.cluster.kill(["n3"], signal=signal.SIGHUP, force=False)
-        await trio.sleep(11)
-        assert not ready.nodes["n3"].paused
 
 
 class TestReset:
@@ -467,7 +306,7 @@ class TestReset:
     async def test_a_learner_is_learned_anew(self, ready, cannot_undo, monkeypatch, autojump_clock):
         node = ready.nodes["n3"]
         member = msgspec.structs.replace(node.plan, learner=True)
-        ready.cluster._learn_member_id(node, None)
+        ready.cluster.members.learn_id(node, None)
         node.replace_plan(member)
 
         async def add(client, peer_url, *, learner, known) -> str:
