@@ -34,6 +34,7 @@ END_GRACE_S: Final = 15.0
 DAEMON_LOG_LINES: Final = 15
 CHUNK: Final = 65536
 POLL_S: Final = 0.01
+_BUG: Final = "This is a bug in etcdlab: please report it with the lines above."
 
 
 def reach(interpreter: Interpreter, directory: LabDirectory) -> None:
@@ -88,10 +89,7 @@ class Daemon:
                 return report.status
             else:
                 raise _error(report)
-        raise LabStateError(
-            "the daemon died during boot; its last words:\n" + "\n".join(self._last_words()),
-            hint="This is a bug in etcdlab: please report it with the lines above.",
-        )
+        raise self._death()
 
     def keep(self) -> None:
         """Tell it that the lab is wanted: from now on it stays, for as long as its `owner_end` says."""
@@ -132,11 +130,20 @@ class Daemon:
             for line in lines:
                 yield msgspec.json.decode(line, type=Report)
 
-    def _last_words(self) -> list[str]:
-        try:
-            return self._directory.daemon_log.read_text(errors="replace").splitlines()[-DAEMON_LOG_LINES:]
-        except OSError as error:
-            return [str(error)]
+    def _death(self) -> LabStateError:
+        # It writes what ended it when it has nothing more to tell us.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(END_GRACE_S)
+        code = self._process.returncode
+        if code is not None and code < 0:
+            return LabStateError(
+                f"the daemon was killed during boot, by signal {-code}",
+                hint="If nobody sent it, the system did, for want of memory: `dmesg` or the container's events tell.",
+            )
+        with contextlib.suppress(OSError):  # one that came to no log wrote to the terminal
+            words = self._directory.daemon_log.read_text(errors="replace").splitlines()[-DAEMON_LOG_LINES:]
+            return LabStateError("\n".join(["the daemon died during boot; its last words:", *words]), hint=_BUG)
+        return LabStateError("the daemon died during boot", hint=_BUG)
 
     def _end(self) -> None:
         """Let the daemon undo what it did, end it if it does not, and then whatever it left."""
