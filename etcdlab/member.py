@@ -72,7 +72,7 @@ class Member:
         self._lab.client().restart([self.name], force=force)
 
     def kill(self, signal: signals.Signals = signals.SIGKILL, *, force: bool = False) -> None:
-        """Signal its process, behind the supervisor's back: what dies of it is started again as after a crash.
+        """Signal its process. What dies of it is started again at once, and at no cost to its restart budget.
 
         Raises LabStateError when it has none.
         """

@@ -91,7 +91,10 @@ def restart(lab: str | None, nodes: tuple[str, ...], force: bool, **when: Unpack
 def kill(
     lab: str | None, nodes: tuple[str, ...], signal: signals.Signals, force: bool, **when: Unpack[WhenOptions]
 ) -> Result:
-    """Send members a signal, behind the supervisor's back: what dies of it is started again as after a crash."""
+    """Send members a signal. What dies of it is started again at once, and at no cost to its restart budget.
+
+    Those that have no process get none. For a crash that counts, signal the pid that `status` shows.
+    """
     return _act(lab, nodes, partial(Client.kill, signal=signal, force=force), f"sent {signal.name}", when)
 
 

@@ -240,6 +240,12 @@ def disk_full_on_purpose(code: int | None, *, node: str) -> Explanation:
     return Explanation(reason=ExitReason.DISK_FULL, detail=f"its disk is full, as asked{how}", remedy=remedy)
 
 
+def killed_on_purpose(number: int, *, node: str) -> Explanation:
+    """Explain the end of a member by a signal that somebody had us send."""
+    remedy = f"`etcdlab start {node}` starts it again."
+    return Explanation(reason=ExitReason.KILLED, detail=f"killed by {_signal_name(number)}, as asked", remedy=remedy)
+
+
 def _disk_full(detail: str) -> Explanation:
     rule = next(rule for rule in _RULES if rule.reason is ExitReason.DISK_FULL)
     return Explanation(reason=rule.reason, detail=detail, remedy=rule.remedy)

@@ -6,11 +6,15 @@ import msgspec
 
 
 class ExitReason(enum.Enum):
-    """One word for each way a member's process ends."""
+    """One word for each way a member's process ends.
+
+    KILLED is by a signal that the supervisor was asked to send, SIGNALLED by anybody else's.
+    """
 
     REQUESTED = "requested"
     CLEAN = "clean"
     SIGNALLED = "signalled"
+    KILLED = "killed"
     CRASHED = "crashed"
     PORT_TAKEN = "port-taken"
     DATA_LOST = "data-lost"
@@ -37,12 +41,18 @@ class ExitReason(enum.Enum):
         """Whether the machine is the cause and not the member, which is started again until the cause is gone."""
         return self in (ExitReason.DISK_FULL, ExitReason.OUT_OF_RESOURCES, ExitReason.PORT_TAKEN)
 
+    @property
+    def is_free(self) -> bool:
+        """Whether a restart after it does not count against the member: it passes, or somebody asked for it."""
+        return self.passes or self is ExitReason.KILLED
+
 
 _RECOVERABLE = frozenset(
     {
         ExitReason.REQUESTED,
         ExitReason.CLEAN,
         ExitReason.SIGNALLED,
+        ExitReason.KILLED,
         ExitReason.CRASHED,
         ExitReason.DISK_FULL,
         ExitReason.OUT_OF_MEMORY,

@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from etcdlab.model.exit import Exit
+from etcdlab.model.exit import Exit, ExitReason
 
 MOST_DOUBLINGS: Final = 60
 """A float cannot be doubled for ever, and no backoff is that long."""
@@ -24,7 +24,8 @@ class RestartRules(msgspec.Struct, frozen=True, kw_only=True):
 
     The first restart after a healthy period is immediate; then `backoff_s` doubles up to `backoff_max_s`. After
     `healthy_after_s` of uninterrupted running the backoff starts over. More than `budget` restarts in `window_s` is
-    FAILED; those for reasons that pass are not counted.
+    FAILED; those for reasons that pass are not counted. What somebody had killed is started again at once, and that
+    counts as nothing.
     """
 
     policy: RestartPolicy = RestartPolicy.ON_FAILURE
@@ -64,6 +65,8 @@ def judge(rules: RestartRules, history: History, exit_: Exit, *, now: float, hea
     if rules.policy is RestartPolicy.ON_FAILURE and exit_.code == 0:
         return Verdict(delay_s=None, history=history, why_not="it ended by itself with status 0")
     recent = tuple(at for at in history.restarts if now - at < rules.window_s)
+    if exit_.reason is ExitReason.KILLED:
+        return Verdict(delay_s=0.0, history=History(recent, history.failures))
     if len(recent) >= rules.budget and not exit_.reason.passes:
         why_not = f"it was restarted {len(recent)} times within {rules.window_s:g} s, the whole budget"
         return Verdict(delay_s=None, history=History(recent, history.failures), why_not=why_not, failed=True)

@@ -31,7 +31,7 @@ class Step(Table, frozen=True, kw_only=True, omit_defaults=True, tag_field="do")
 
 
 class Kill(Step, frozen=True, kw_only=True, tag="kill"):
-    """Send a signal; what dies of it is started again as after a crash."""
+    """Send a signal; what dies of it is started again at once."""
 
     nodes: tuple[str, ...]
     signal: str = "KILL"

@@ -85,6 +85,7 @@ class Node:
         self._ended_s = -math.inf  # when its last process ended, or could not be started
         self._is_disk_full = False  # on purpose
         self._has_space_since_s = -math.inf  # of this incarnation
+        self._sent: list[signal.Signals] = []  # to this incarnation
         self._taken: int | None = None  # the port for want of which it ended
         self._changed = trio.Event()  # pulsed when `state` or `_wanted` may have changed
         self._directory = Path(plan.directory)
@@ -153,6 +154,7 @@ class Node:
         """Signal the member's process, if there is one, and keep `paused` true to what the signal does."""
         if self.process is None:
             return
+        self._sent.append(number)
         self.process.signal(number)
         if number is signal.SIGSTOP and not self.paused:
             self.paused = True
@@ -238,7 +240,7 @@ class Node:
                 self._apply(NodeEvent.STOP)
                 self._journal.emit(EventKind.STOPPED, self.name)
                 return
-            self._restarted(delay_s=delay_s, is_free=exit_.reason.passes)
+            self._restarted(delay_s=delay_s, is_free=exit_.reason.is_free)
 
     def _ended(self, exit_: Exit) -> None:
         self.last_exit = exit_
@@ -286,6 +288,7 @@ class Node:
 
     async def _incarnation(self, adopted: ProcessRecord | None) -> Exit:
         """One process from start to end, explained."""
+        self._sent = []
         if adopted is None:
             self._healthy_at = None
             self._has_space_since_s = -math.inf
@@ -382,10 +385,17 @@ class Node:
         why = death.why(code=code, lines=lines, requested=requested, node=self.name, is_disk_full=was_full or is_full)
         if was_full and why.reason is ExitReason.DISK_FULL:
             why = death.disk_full_on_purpose(code, node=self.name)
+        if why.reason in (ExitReason.SIGNALLED, ExitReason.UNKNOWN) and (number := self._killer(code)) is not None:
+            why = death.killed_on_purpose(number, node=self.name)
         detail, self._taken = why.detail, why.port
         if why.port is not None:
             detail = f"{detail}: port {why.port} is held by {ports.holder(why.port)}"
         return Exit(code=code, reason=why.reason, at=now_text(), detail=detail, remedy=why.remedy)
+
+    def _killer(self, code: int | None) -> int | None:
+        """Which of the signals that it was sent has ended it."""
+        deadly = (number for number in self._sent if number not in (signal.SIGSTOP, signal.SIGCONT))
+        return next((number for number in deadly if code in (-number, None)), None)
 
     def _apply(self, event: NodeEvent) -> None:
         self.state = next_state(self.state, event)

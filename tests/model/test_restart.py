@@ -54,6 +54,17 @@ def test_a_member_that_was_never_healthy_is_never_restarted_at_once():
     assert delays[-1] == 4.0
 
 
+def test_what_somebody_had_killed_counts_as_nothing():
+    *_, last = crashes(RULES, 3, healthy_for_s=1.0)
+    killed = Exit(code=-9, reason=ExitReason.KILLED, at="2026-01-01T00:00:00Z")
+    again = judge(RULES, last.history, killed, now=3.0, healthy_for_s=0.0)
+    assert (again.delay_s, again.history) == (0.0, last.history)
+    spent = History(tuple(float(at) for at in range(RULES.budget)), 1)
+    assert judge(RULES, spent, killed, now=200.0, healthy_for_s=1.0).delay_s == 0.0
+    never = RestartRules(policy=RestartPolicy.NEVER)
+    assert judge(never, History(), killed, now=0.0, healthy_for_s=1.0).delay_s is None
+
+
 def test_a_healthy_period_starts_the_backoff_over():
     *_, last = crashes(RULES, 5, healthy_for_s=0.0)
     again = judge(RULES, last.history, CRASH, now=100.0, healthy_for_s=RULES.healthy_after_s)

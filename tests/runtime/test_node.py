@@ -18,7 +18,7 @@ from etcdlab.model.event import Event, EventKind
 from etcdlab.model.exit import ExitReason
 from etcdlab.model.lifecycle import NodeState
 from etcdlab.model.past import Past
-from etcdlab.model.restart import RestartPolicy, RestartRules
+from etcdlab.model.restart import History, RestartPolicy, RestartRules
 from etcdlab.prepare import ports, space
 from etcdlab.prepare.process import ProcessIdentity, ProcessRecord
 from etcdlab.runtime import node as nodes
@@ -91,6 +91,33 @@ class TestLife:
         failed = member.events()[-1]
         assert failed.kind is EventKind.FAILED
         assert "restarted 6 times within 300 s" in failed.detail["why"]
+
+    async def test_who_is_killed_on_purpose_starts_at_once_and_spends_nothing(self, member, autojump_clock):
+        """Once a scenario that killed members again and again ended with members that had failed."""
+        await member.start()
+        for count in range(2, 4 + RULES.budget):
+            killed_at = trio.current_time()
+            member.node.signal(signal.SIGKILL)
+            await member.wait_spawned(count)
+            assert member.process.spawned_at == killed_at
+        assert member.node.last_exit.reason is ExitReason.KILLED
+        assert member.node.last_exit.detail == "killed by SIGKILL, as asked"
+        assert Past(member.events()).lives["n1"].history == History()
+        member.process.end(-KILL)
+        await member.settle()
+        assert member.node.last_exit.reason is ExitReason.SIGNALLED, "by somebody else"
+
+    @pytest.mark.parametrize(
+        ("sent", "reason"), [(signal.SIGHUP, ExitReason.KILLED), (signal.SIGCONT, ExitReason.UNKNOWN)]
+    )
+    async def test_an_end_after_a_signal_is_its_doing_where_nobody_saw_the_code(
+        self, member, sent, reason, autojump_clock
+    ):
+        await member.start()
+        member.node.signal(sent)
+        member.process.end(None)
+        await member.wait_spawned(2)
+        assert member.node.last_exit.reason is reason
 
     async def test_a_healthy_period_ends_the_backoff(self, member, autojump_clock):
         await member.start()
