@@ -305,7 +305,7 @@ class TestReset:
 
     async def test_a_learner_is_learned_anew(self, ready, cannot_undo, monkeypatch, autojump_clock):
         node = ready.nodes["n3"]
-        member = msgspec.structs.replace(node.plan, learner=True)
+        member = msgspec.structs.replace(node.plan, learner=True, member_id="000000000000000a")
         ready.cluster.members.learn_id(node, None)
         node.replace_plan(member)
 
@@ -316,7 +316,8 @@ class TestReset:
 
         monkeypatch.setattr("etcdlab.runtime.cluster.add_member", add)
         await ready.cluster.reset()
-        assert ready.directory.load_plan().nodes[2].member_id == "0000000000000003"
+        for plan in (node.plan, ready.cluster.plan.nodes[2], ready.directory.load_plan().nodes[2]):
+            assert plan.member_id == "0000000000000003"
 
     async def test_a_rebuild_that_fails_says_so_and_the_lab_can_be_used(self, ready, cannot_undo, autojump_clock):
         ready.sick.add("n2")

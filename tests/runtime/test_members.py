@@ -10,6 +10,7 @@ from etcdlab.errors import BootError, LabStateError, TimedOutError
 from etcdlab.model.event import EventKind
 from etcdlab.model.lifecycle import NodeState
 from etcdlab.model.status import ClusterVerdict
+from tests.runtime.scripted import BAD_FLAG
 
 pytestmark = pytest.mark.trio
 
@@ -91,3 +92,34 @@ async def test_a_pause_for_a_time_ends_whatever_signals_are_sent_meanwhile(ready
     ready.members.kill(["n3"], signal.SIGHUP)
     await trio.sleep(11)
     assert not ready.nodes["n3"].paused
+
+
+async def test_a_member_that_was_started_in_time_is_not_started_again_by_it(ready, autojump_clock):
+    await ready.members.stop(["n3"], for_s=10)
+    await ready.members.start(["n3"])
+    ready.process("n3").end(1, BAD_FLAG)
+    await trio.sleep(11)
+    assert ready.nodes["n3"].state is NodeState.FAILED
+
+
+async def test_what_is_asked_for_without_an_end_has_none(ready, autojump_clock):
+    await ready.members.stop(["n3"], for_s=10)
+    await ready.members.stop(["n3"])
+    ready.members.pause(["n2"], for_s=10)
+    ready.members.pause(["n2"])
+    ready.members.pause(["n1"], for_s=10)
+    ready.members.resume(["n1"])
+    ready.members.kill(["n1"], signal.SIGSTOP)
+    await trio.sleep(11)
+    assert ready.nodes["n3"].state is NodeState.STOPPED
+    assert [ready.nodes[name].paused for name in ("n1", "n2")] == [True, True]
+
+
+@pytest.mark.parametrize("verb", ["stop", "start", "pause", "resume"])
+async def test_what_comes_of_it_is_looked_at_at_once(ready, verb, monkeypatch, autojump_clock):
+    woken = []
+    monkeypatch.setattr(ready.members.watch, "wake", lambda: woken.append(verb))
+    done = getattr(ready.members, verb)(["n3"])
+    if done is not None and verb in ("stop", "start"):
+        await done
+    assert woken
