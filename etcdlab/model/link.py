@@ -11,8 +11,6 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from etcdlab.errors import QuorumError
-from etcdlab.model.quorum import FORCE_HINT, quorum
 from etcdlab.model.units import Duration, Size
 
 CLIENTS: Final = "clients"
@@ -156,8 +154,8 @@ def severed(faults: Iterable[LinkFault]) -> set[str]:
     return {end for link in parting for end in (link.source, link.target)}
 
 
-def keeps_quorum(voters: Collection[str], serving: Collection[str], faults: Iterable[LinkFault]) -> bool:
-    """Whether some voter that serves still exchanges data with enough others to lead.
+def connected(voters: Collection[str], faults: Iterable[LinkFault]) -> int:
+    """How many of these exchange data with one of them, itself included, at the most.
 
     Two do so unless one direction is held, or neither can dial the other.
     """
@@ -171,26 +169,5 @@ def keeps_quorum(voters: Collection[str], serving: Collection[str], faults: Iter
     def is_parted(link: Link) -> bool:
         return link in held or link.back in held or (link in cut and link.back in cut)
 
-    return any(
-        sum(one == other or not is_parted(Link(one, other)) for other in serving) >= quorum(len(voters))
-        for one in serving
-    )
-
-
-def require_quorum_kept(
-    fault: AnyFault,
-    links: Iterable[Link],
-    *,
-    voters: Collection[str],
-    serving: Collection[str],
-    faults: Collection[LinkFault],
-) -> None:
-    """Raise QuorumError if voters that serve are connected enough with `faults`, and with this one would not be."""
-    given = tuple(links)
-    injected = [LinkFault(link=link, fault=fault, since_s=0.0) for link in given]
-    if keeps_quorum(voters, serving, faults) and not keeps_quorum(voters, serving, [*faults, *injected]):
-        raise QuorumError(
-            f"{fault} {in_words(given)} would leave no {quorum(len(voters))} of {len(voters)} voting members "
-            "connected: the cluster would stop serving",
-            hint=FORCE_HINT,
-        )
+    reached = (sum(one == other or not is_parted(Link(one, other)) for other in voters) for one in voters)
+    return max(reached, default=0)

@@ -3,7 +3,7 @@
 import contextlib
 import signal
 import ssl
-from collections.abc import AsyncGenerator, Collection, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -12,7 +12,7 @@ import msgspec
 import trio
 
 from etcdlab import descriptors
-from etcdlab.errors import BootError, CertificateError, LabStateError, TimedOutError
+from etcdlab.errors import BootError, CertificateError, LabStateError, QuorumError, TimedOutError
 from etcdlab.etcd import identity
 from etcdlab.etcd.api import GatewayError
 from etcdlab.etcd.damage import damage
@@ -21,9 +21,9 @@ from etcdlab.model.chaos import KINDS, AnyEntry
 from etcdlab.model.disk import Freed, Part, Shortage
 from etcdlab.model.event import Event, EventKind
 from etcdlab.model.healed import Healed
-from etcdlab.model.link import CLIENTS, AnyFault, Link, LinkFault, require_quorum_kept, severed
-from etcdlab.model.link import keeps_quorum as keeps_linked_quorum
+from etcdlab.model.link import CLIENTS, AnyFault, Link, LinkFault, severed
 from etcdlab.model.plan import Plan, TlsPlan
+from etcdlab.model.quorum import Voters
 from etcdlab.model.reset import ResetOutcome
 from etcdlab.model.selection import require_leader
 from etcdlab.model.status import ClusterVerdict, LabPhase, LabStatus
@@ -43,6 +43,7 @@ from etcdlab.runtime.members import Members
 from etcdlab.runtime.network import FaultNetwork
 from etcdlab.runtime.refusals import Refusals
 from etcdlab.runtime.tail import watch_lines
+from etcdlab.runtime.watch import ELECTIONS
 
 LOG_BACKLOG: Final = 200
 """Batches of lines that a follower of the logs may fall behind."""
@@ -144,8 +145,8 @@ class Cluster:
         await boot.start_staged(members, stage_s=self.plan.timeouts.stage_s)
         self._staged.set()
         faults = self._network.faults if self._network else ()
-        voters = [node.name for node in self.plan.voters]
-        has_quorum = keeps_linked_quorum(voters, [name for name in voters if name not in self._disks.full], faults)
+        intact = tuple(node.name for node in self.plan.voters if node.name not in self._disks.full)
+        has_quorum = Voters(count=len(self.plan.voters), serving=intact, faults=faults).have_quorum
         # Without a quorum nobody becomes healthy.
         excused = {*severed(faults), *self._disks.full} if has_quorum else set(self.nodes)
         await boot.wait_running([node for node in members if node.name not in excused])
@@ -236,7 +237,7 @@ class Cluster:
     async def stop(self, names: Sequence[str], *, force: bool, for_s: float | None = None) -> None:
         """Stop members, for so many seconds or until they are started. Raises QuorumError unless `force`."""
         self._require_no_reset()
-        self.members.require_quorum("stopping", names, force=force)
+        await self._require_quorum("stopping", names, force=force)
         await self.members.stop(names, for_s=for_s)
 
     async def restart(self, names: Sequence[str], *, force: bool) -> None:
@@ -244,14 +245,14 @@ class Cluster:
         for name in names:
             self._require_no_end()
             self._require_no_reset()
-            self.members.require_quorum("restarting", [name], force=force)
+            await self._require_quorum("restarting", [name], force=force)
             await self.members.stop([name])
             await self.start([name])
 
     async def kill(self, names: Sequence[str], *, signal: signal.Signals, force: bool) -> Sequence[str]:
         """Send members a signal; returns those that got it. Raises QuorumError unless `force`, LabStateError."""
         self._require_no_reset()
-        self.members.require_quorum(f"sending {signal.name} to", names, force=force)
+        await self._require_quorum(f"sending {signal.name} to", names, force=force)
         return self.members.kill(names, signal)
 
     async def pause(self, names: Sequence[str], *, force: bool, for_s: float | None = None) -> Sequence[str]:
@@ -260,7 +261,7 @@ class Cluster:
         Raises QuorumError unless `force`, LabStateError.
         """
         self._require_no_reset()
-        self.members.require_quorum("pausing", names, force=force)
+        await self._require_quorum("pausing", names, force=force)
         return self.members.pause(names, for_s=for_s)
 
     async def resume(self, names: Sequence[str]) -> None:
@@ -289,9 +290,7 @@ class Cluster:
         network = self._require_network(links)
         self._require_no_reset()
         if not force:
-            voters = [plan.name for plan in self.plan.voters]
-            serving = [node.name for node in self.members.serving()]
-            require_quorum_kept(fault, links, voters=voters, serving=serving, faults=network.faults)
+            await self._require_kept(lambda voters: voters.require_with(fault, links))
         await network.inject(links, fault, for_s=for_s)
         self.members.watch.wake()
 
@@ -351,7 +350,7 @@ class Cluster:
         """
         self._require_no_end()
         self._require_no_reset()
-        self.members.require_quorum("full disks of", dict.fromkeys((*self._disks.full, *names)), force=force)
+        await self._require_quorum("full disks of", names, force=force)
         self._disks.begin(names, quota=None, for_s=for_s)
 
     async def limit_databases(self, names: Sequence[str], quota: int, *, force: bool) -> None:
@@ -359,7 +358,7 @@ class Cluster:
         for name in names:
             self._require_no_end()
             self._require_no_reset()
-            self.members.require_quorum("restarting", [name], force=force)
+            await self._require_quorum("restarting", [name], force=force)
             self._disks.begin([name], quota=quota, for_s=None)
             await self._restart_alive(name)
 
@@ -442,7 +441,7 @@ class Cluster:
         self._require_no_reset()
         names = list(self.nodes)
         for name in names:
-            self.members.require_quorum("restarting", [name], force=force)
+            await self._require_quorum("restarting", [name], force=force)
         await self._certificates.heal()
         await self._certificates.add_authority()
         self._reload_context()
@@ -565,6 +564,34 @@ class Cluster:
     def _require_no_reset(self) -> None:
         if self._reset is not None:
             raise LabStateError("the lab is being reset", hint="Try again when that is done.")
+
+    async def _require_quorum(self, action: str, names: Collection[str], *, force: bool) -> None:
+        """Raise QuorumError, unless `force`, where the loss of these members would cost the quorum."""
+        if not force:
+            await self._require_kept(lambda voters: voters.require_without(action, names))
+
+    async def _require_kept(self, require: Callable[[Voters], None]) -> None:
+        """Raise what `require` raises of the voters as they are.
+
+        One that does not answer gets as long as an election may take: its fault may just have been healed.
+        """
+        require(self._voters(()))
+        deadline = trio.current_time() + ELECTIONS * self.plan.election_timeout_s
+        while True:
+            try:
+                require(self._voters(self.members.watch.unhealthy))
+            except QuorumError:
+                if trio.current_time() >= deadline:
+                    raise
+                await trio.sleep(FAST_POLL_S)
+            else:
+                return
+
+    def _voters(self, unhealthy: Collection[str]) -> Voters:
+        lost = {*unhealthy, *self._disks.full}
+        serving = tuple(node.name for node in self.members.serving() if node.name not in lost)
+        faults = self._network.faults if self._network else ()
+        return Voters(count=len(self.plan.voters), serving=serving, faults=faults)
 
     def _require_network(self, links: Collection[Link]) -> FaultNetwork:
         if self._network is None:

@@ -2,7 +2,7 @@
 
 import signal
 import ssl
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import msgspec
@@ -13,7 +13,7 @@ from etcdlab.model.event import EventKind
 from etcdlab.model.lifecycle import NodeState
 from etcdlab.model.past import Life
 from etcdlab.model.plan import Plan
-from etcdlab.model.quorum import quorum, require_kept
+from etcdlab.model.quorum import quorum
 from etcdlab.model.status import LabStatus
 from etcdlab.prepare.labdir import LabDirectory
 from etcdlab.runtime import boot
@@ -83,12 +83,6 @@ class Members:
         """The voters that run."""
         voters = [self.nodes[node.name] for node in self.plan.voters]
         return [node for node in voters if node.state is NodeState.RUNNING and not node.paused]
-
-    def require_quorum(self, action: str, names: Collection[str], *, force: bool) -> None:
-        """Raise QuorumError, unless `force`, where too few would be left that serve."""
-        if not force:
-            serving = [node.name for node in self.serving()]
-            require_kept(action, names, voters=len(self.plan.voters), serving=serving)
 
     # What can be asked of them
 

@@ -45,6 +45,11 @@ class Watch:
         self._has_quorum: bool | None = None
         self._unhealthy: dict[str, MemberProcess] = {}
 
+    @property
+    def unhealthy(self) -> set[str]:
+        """The voters that run and are known not to answer."""
+        return {name for name, process in self._running().items() if self._unhealthy.get(name) is process}
+
     def begin(self) -> None:
         """The cluster is up: from now on a lost quorum is news."""
         self._has_quorum = True
@@ -93,8 +98,7 @@ class Watch:
                 continue
             asked = self._running()
             healthy = await self._find_healthy()
-            known = {name for name, process in asked.items() if self._unhealthy.get(name) is process}
-            if self._has_quorum and (len(healthy) < enough or asked.keys() - healthy - known):
+            if self._has_quorum and (len(healthy) < enough or asked.keys() - healthy - self.unhealthy):
                 # An election looks the same while it lasts.
                 await trio.sleep(ELECTIONS * self._election_timeout_s)
                 healthy |= await self._find_healthy()

@@ -108,8 +108,10 @@ def test_it_is_healed_in_its_time_or_with_the_block(lab: Lab) -> None:
 
 def test_what_would_cost_the_quorum_is_refused(lab: Lab) -> None:
     assert "full disks of n1, n2 would leave 1 of 3" in run("disk", "full", "n1", "n2", status=1).stderr
-    with lab.full_disk("n1"), pytest.raises(QuorumError, match="full disks of n1, n3"):
+    with lab.full_disk("n1"), pytest.raises(QuorumError, match="full disks of n3 would leave 1 of 3"):
         lab.member("n3").fill_disk()
+    with lab.full_disk("n1"), pytest.raises(QuorumError, match="stopping n3 would leave 1 of 3"):
+        lab.member("n3").stop()
     with lab.stopped("n3"), pytest.raises(QuorumError, match="restarting n1"):
         lab.member("n1").limit_database("64KiB")
     assert lab.status().shortages == ()

@@ -187,8 +187,16 @@ def test_what_would_lose_quorum_is_refused(lab: Lab) -> None:
         assert "--force" in refused.output
         with pytest.raises(QuorumError):
             lab.blackhole("n2", "n3", one_way=True)
+        assert "stopping n2 would leave 1 of 3 voting members connected" in run("stop", "n2", status=1).output
         with lab.partition({"n2"}, {"n3"}, force=True):
             lab.wait_until(lambda status: status.verdict is ClusterVerdict.NO_QUORUM)
+
+
+def test_one_after_the_other_is_isolated(lab: Lab) -> None:
+    """What was healed a moment ago is not held against the next one."""
+    for name in ("n1", "n2", "n3", "n1"):
+        with lab.isolate(name):
+            lab.wait_until(lambda status, name=name: name not in (status.leader, None))
 
 
 def test_what_makes_no_sense_is_refused(lab: Lab) -> None:

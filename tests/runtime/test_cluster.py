@@ -120,6 +120,26 @@ class TestQuorum:
         await ready.cluster.stop(["n2", "n3"], force=True)
         await ready.cluster.stop(["n1"], force=False)
 
+    async def test_who_does_not_answer_is_not_counted(self, ready, autojump_clock):
+        ready.sick.add("n3")
+        await trio.sleep(60)
+        with pytest.raises(QuorumError, match="stopping n2 would leave 1 of 3"):
+            await ready.cluster.stop(["n2"], force=False)
+        await ready.cluster.stop(["n3"], force=False)  # it costs nothing
+
+    async def test_who_answers_again_in_the_time_of_an_election_is(self, ready, nursery, autojump_clock):
+        """A fault that was healed a moment ago refuses nothing."""
+        ready.sick.add("n3")
+        await trio.sleep(60)
+
+        async def heal() -> None:
+            await trio.sleep(watch.ELECTIONS * ready.plan.election_timeout_s / 2)
+            ready.sick.clear()
+
+        nursery.start_soon(heal)
+        await ready.cluster.stop(["n2"], force=False)
+        assert ready.nodes["n2"].state is NodeState.STOPPED
+
     async def test_lost_and_regained_is_journaled(self, ready, autojump_clock):
         await ready.cluster.stop(["n2", "n3"], force=True)
         await trio.sleep(60)
