@@ -112,6 +112,11 @@ class TestQuorum:
         await getattr(ready.cluster, verb)(["n2"], force=True, **more)
         assert ready.process("n2").signals or len(ready.spawned) > 3
 
+    async def test_who_is_paused_is_not_counted(self, ready, autojump_clock):
+        await ready.cluster.pause(["n3"], force=False)
+        with pytest.raises(QuorumError, match="stopping n2 would leave 1 of 3"):
+            await ready.cluster.stop(["n2"], force=False)
+
     async def test_two_at_once_are_counted_together(self, ready, autojump_clock):
         with pytest.raises(QuorumError, match="stopping n1, n2 would leave 1 of 3"):
             await ready.cluster.stop(["n1", "n2"], force=False)

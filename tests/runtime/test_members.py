@@ -44,6 +44,12 @@ async def test_start_of_too_few_for_a_quorum_does_not_wait(ready, autojump_clock
     assert ready.nodes["n3"].state is not NodeState.RUNNING
 
 
+async def test_start_of_enough_for_a_quorum_waits(ready, autojump_clock):
+    await ready.members.stop(["n2", "n3"])
+    await ready.members.start(["n3"])
+    assert ready.nodes["n3"].state is NodeState.RUNNING
+
+
 async def test_concurrent_stops_and_starts_of_one_member_all_return(ready, autojump_clock):
     async def start() -> None:
         with contextlib.suppress(BootError):  # "stopped as asked", by one of the others

@@ -22,6 +22,7 @@ from etcdlab.model.restart import History, RestartPolicy, RestartRules
 from etcdlab.prepare import ports, space
 from etcdlab.prepare.process import ProcessIdentity, ProcessRecord
 from etcdlab.runtime import node as nodes
+from etcdlab.runtime.http import Endpoint
 from tests.runtime.scripted import BAD_FLAG, DATA_GONE, NO_PORT, NO_SPACE, STOP_S, ScriptedProcess, supervised
 
 RULES = RestartRules(backoff_s=1, backoff_max_s=4, healthy_after_s=10, budget=6, window_s=300)
@@ -60,6 +61,37 @@ class TestLife:
         assert await member.settle() is NodeState.STARTING
         staged.set()
         assert await member.settle() is NodeState.RUNNING
+
+    async def test_each_incarnation_says_anew_that_it_serves(self, member, autojump_clock):
+        await member.start()
+        member.node.serving_peers.set()
+        member.node.serving_clients.set()
+        member.process.end(2)
+        await member.wait_spawned(2)
+        assert not member.node.serving_peers.is_set()
+        assert not member.node.serving_clients.is_set()
+
+    async def test_connections_end_with_the_process(self, member, monkeypatch, autojump_clock):
+        closed = []
+
+        async def aclose(endpoint) -> None:
+            await trio.lowlevel.checkpoint()
+            closed.append(endpoint)
+
+        await member.start()
+        monkeypatch.setattr(Endpoint, "aclose", aclose)
+        member.process.end(2)
+        await member.wait_spawned(2)
+        assert closed == [member.node.metrics, member.node.client]
+
+    async def test_the_time_that_it_runs_ends_with_it(self, member, autojump_clock):
+        assert member.node.uptime_s is None
+        await member.start()
+        assert not member.node.is_adopted
+        assert 0 <= member.node.uptime_s < 60
+        member.node.stop()
+        await member.settle()
+        assert member.node.uptime_s is None
 
     async def test_the_record_on_disk_names_the_process(self, member, autojump_clock):
         await member.start()
@@ -233,7 +265,7 @@ class TestWhatPasses:
         await member.start()
         member.node.have_disk_full(True)
         member.process.end(1)
-        await trio.sleep(600)
+        await trio.sleep(600.5)  # between two looks
         assert (member.node.state, len(member.processes)) == (NodeState.BACKOFF, 1)
         assert member.node.last_exit.reason is ExitReason.DISK_FULL
         assert member.node.last_exit.remedy.startswith("`etcdlab disk heal n1`")
@@ -264,6 +296,7 @@ class TestWhatPasses:
         await member.start()
         for count in (2, 3, 4):
             member.node.have_disk_full(True)
+            await trio.sleep(60)
             member.node.have_disk_full(False)
             member.process.end(1)
             ended_at = trio.current_time()
@@ -698,7 +731,7 @@ class TestAfterADaemonThatWasKilled:
 class Step:
     """What a random history is made of."""
 
-    ALL = ("start", "stop", "stop now", "healthy", "crash", "end", "fail", "pause", "resume", "tick", "wait")
+    ALL = ("start", "stop", "stop now", "healthy", "crash", "end", "fail", "kill", "pause", "resume", "tick", "wait")
 
     @staticmethod
     async def take(member, step: str) -> None:
@@ -709,6 +742,8 @@ class Step:
             member.node.stop()
         elif step == "stop now":
             member.node.stop(grace_s=0)
+        elif step == "kill":
+            member.node.signal(signal.SIGKILL)
         elif step == "pause":
             member.node.signal(STOP)
         elif step == "resume":
