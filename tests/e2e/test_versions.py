@@ -93,7 +93,7 @@ def test_a_lab_of_each_version_boots_heals_and_stops(version: str) -> None:
             assert {one.source for one in lab.certificates.predict() if one.problem} == {"client"}
             assert {one.presenters for one in lab.certificates.refusals()} == {("client",)}
         assert after.last_exit is not None
-        assert (after.last_exit.code, after.last_exit.reason) == (-signal.SIGKILL, ExitReason.SIGNALLED)
+        assert (after.last_exit.code, after.last_exit.reason) == (-signal.SIGKILL, ExitReason.KILLED)
 
         assert lab.down(purge=False)
         assert not lab.is_running()
