@@ -169,5 +169,5 @@ def connected(voters: Collection[str], faults: Iterable[LinkFault]) -> int:
     def is_parted(link: Link) -> bool:
         return link in held or link.back in held or (link in cut and link.back in cut)
 
-    reached = (sum(one == other or not is_parted(Link(one, other)) for other in voters) for one in voters)
+    reached = (sum(not is_parted(Link(one, other)) for other in voters) for one in voters)
     return max(reached, default=0)

@@ -17,7 +17,9 @@ from etcdlab.model.link import (
     in_words,
     isolation,
     kind_of,
+    members_of,
     partition,
+    severed,
 )
 
 N1, N2, N3 = NAMES = ("n1", "n2", "n3")
@@ -103,3 +105,13 @@ def test_what_no_link_can_have_is_refused(sent):
 )  # fmt: skip
 def test_how_many_exchange_data_with_one(voters, faults, count):
     assert connected(voters, faults) == count
+
+
+def test_a_group_is_written_with_commas():
+    assert members_of(" n1 ,n2,, n3") == ["n1", "n2", "n3"]
+
+
+def test_whose_links_are_parted():
+    assert severed([*on(Cut(), Link(N1, N2)), *on(Delay(delay_s=9), Link(N3, N1))]) == {N1, N2}
+    assert severed([*on(Flap(down_s=1, up_s=1), Link(N1, CLIENTS)), *on(Blackhole(), Link(N3, N2))]) == {*NAMES, CLIENTS}
+    assert severed([]) == set()

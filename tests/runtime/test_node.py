@@ -274,6 +274,18 @@ class TestWhatPasses:
         assert len(member.processes) == 2
         assert Past(member.events()).lives["n1"].history.restarts == ()
 
+    async def test_each_incarnation_has_it_full(self, member, disk, monkeypatch, autojump_clock):
+        disk.full = False
+        limited = []
+        monkeypatch.setattr(nodes, "have_disk_full", lambda identity, is_full: limited.append((identity, is_full)))
+        member.node.have_disk_full(True)
+        await member.start()
+        assert limited == [(None, True), (member.process.identity, True)]
+        member.node.have_disk_full(False)
+        member.process.end(1)
+        await member.wait_spawned(2)
+        assert limited[2:] == [(member.processes[0].identity, False)]
+
     async def test_who_ended_just_before_the_disk_was_healed_ended_of_it(self, member, disk, autojump_clock):
         """Its end may be explained when that is done, and was a crash then: the next start waited, and was counted."""
         disk.full = False
@@ -384,6 +396,7 @@ class TestWhatPasses:
             await trio.sleep(600)
             assert (member.node.state, len(member.processes)) == (NodeState.BACKOFF, 1)
             assert member.node.last_exit.reason is ExitReason.PORT_TAKEN
+            assert f"port {squatter.getsockname()[1]} is held by " in member.node.last_exit.detail
         await member.wait_spawned(2)
         assert Past(member.events()).lives["n1"].history.restarts == ()
 
