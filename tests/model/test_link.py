@@ -113,5 +113,8 @@ def test_a_group_is_written_with_commas():
 
 def test_whose_links_are_parted():
     assert severed([*on(Cut(), Link(N1, N2)), *on(Delay(delay_s=9), Link(N3, N1))]) == {N1, N2}
-    assert severed([*on(Flap(down_s=1, up_s=1), Link(N1, CLIENTS)), *on(Blackhole(), Link(N3, N2))]) == {*NAMES, CLIENTS}
+    assert severed([*on(Flap(down_s=1, up_s=1), Link(N1, CLIENTS)), *on(Blackhole(), Link(N3, N2))]) == {
+        *NAMES,
+        CLIENTS,
+    }
     assert severed([]) == set()
