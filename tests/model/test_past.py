@@ -37,6 +37,7 @@ COUNTED = History((3.0,), 1)
         ([SPAWNED, READY], Life(pid=7, ready_s=2.0)),
         ([SPAWNED, READY, (EventKind.ADOPTED, "n1", {"pid": 7}), READY], Life(pid=7, ready_s=2.0)),
         ([SPAWNED, EXITED], Life(is_owed=True)),
+        ([SPAWNED, EXITED, (EventKind.ADOPTED, "n1", {"pid": 8})], Life(pid=8)),
         ([SPAWNED, EXITED, RESTARTED], Life(restarts=1, history=COUNTED)),
         (
             [SPAWNED, EXITED, (*RESTARTED[:2], {**RESTARTED[2], "is_free": True})],
@@ -64,6 +65,12 @@ def test_members_are_told_apart_and_the_lab_from_them():
 def test_the_leader_told_last_counts_even_when_terms_began_anew():
     assert past().term == 0
     assert past((EventKind.LEADER_CHANGED, "n1", {"term": 7}), (EventKind.LEADER_CHANGED, "n2", {"term": 2})).term == 2
+
+
+def test_a_journal_that_begins_anew_knows_lives_and_the_leader():
+    told = past((EventKind.LEADER_CHANGED, "n1", {"term": 7}), SPAWNED, EXITED, RESTARTED, SPAWNED, READY)
+    again = past((EventKind.JOURNAL_ROTATED, None, {"past": told.summary()}))
+    assert (again.term, again.lives) == (7, told.lives)
 
 
 LINK = {"source": "n1", "target": "n2"}
