@@ -53,7 +53,8 @@ def lost(lab: Lab, name: str) -> None:
 
 def removed(lab: Lab, name: str) -> None:
     since = lab.mark()
-    lab.etcdctl("member", "remove", str(lab.member(name).plan.member_id))
+    other = next(member.name for member in lab.members if member.name != name)  # itself may stop before it answers
+    lab.etcdctl("member", "remove", str(lab.member(name).plan.member_id), member=other)
     lab.wait_for_event(EventKind.FAILED, name, since=since)
 
 
