@@ -588,6 +588,8 @@ class Cluster:
                 if trio.current_time() >= deadline:
                     raise
                 await trio.sleep(FAST_POLL_S)
+                self._require_no_end()
+                self._require_no_reset()
             else:
                 return
 

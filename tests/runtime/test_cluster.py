@@ -1,6 +1,7 @@
 """A lab from its boot to its end, over scripted processes in virtual time: what is refused when, and how it stops."""
 
 import signal
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -144,6 +145,15 @@ class TestQuorum:
         nursery.start_soon(heal)
         await ready.cluster.stop(["n2"], force=False)
         assert ready.nodes["n2"].state is NodeState.STOPPED
+
+    async def test_who_is_waited_for_holds_up_no_end(self, ready, nursery, autojump_clock):
+        ready.sick.add("n3")
+        await trio.sleep(60)
+        began = trio.current_time()
+        nursery.start_soon(partial(ready.cluster.stop_all, at_once=True))
+        with pytest.raises(LabStateError, match="being stopped"):
+            await ready.cluster.stop(["n2"], force=False)
+        assert trio.current_time() - began < RECOVERY_S
 
     async def test_lost_and_regained_is_journaled(self, ready, autojump_clock):
         await ready.cluster.stop(["n2", "n3"], force=True)
