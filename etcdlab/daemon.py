@@ -169,7 +169,7 @@ async def watch_signals(cluster: Cluster) -> None:
             if number == signal.SIGHUP:
                 continue
             if cluster.shutdown_requested.is_set():
-                cluster.kill_all()
+                cluster.members.kill_all()
             cluster.request_shutdown(purge=False)
 
 

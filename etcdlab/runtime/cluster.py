@@ -199,10 +199,6 @@ class Cluster:
                     await self._network.end()
             self._journal.emit(EventKind.LAB_STOPPED)
 
-    def kill_all(self) -> None:
-        """End every member at once."""
-        self.members.kill_all()
-
     # Verbs
 
     async def status(self) -> LabStatus:

@@ -426,7 +426,7 @@ class TestShutdown:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(lambda: ready.cluster.stop_all(at_once=False))
             await trio.testing.wait_all_tasks_blocked()
-            ready.cluster.kill_all()
+            ready.members.kill_all()
         assert trio.current_time() == began
         assert len(ready.spawned) == 6
 
