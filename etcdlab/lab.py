@@ -8,7 +8,7 @@ import secrets
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -401,7 +401,7 @@ class Lab(Links):
             yield members
         finally:
             self.client().resume(members)
-        self.wait_until(lambda status: all(node.healthy for node in status.nodes if node.name in members))
+        self._wait_healthy(members)
 
     @contextlib.contextmanager
     def full_disk(self, *members: str, force: bool = False) -> Iterator[tuple[str, ...]]:
@@ -413,7 +413,7 @@ class Lab(Links):
             self.client().heal_disks(members)
             self.client().start(members)
         # One that runs may be about to end of a write that failed before: only an answer shows that it is not.
-        self.wait_until(lambda status: all(node.healthy for node in status.nodes if node.name in members))
+        self._wait_healthy(members)
 
     @contextlib.contextmanager
     def without_quorum(self) -> Iterator[None]:
@@ -438,6 +438,9 @@ class Lab(Links):
         if self._daemon is not None:
             self._daemon.wait()
         return was_up
+
+    def _wait_healthy(self, members: Sequence[str]) -> None:
+        self.wait_until(lambda status: all(node.healthy for node in status.nodes if node.name in members))
 
     def _logs(self) -> dict[str, Path]:
         return {node.name: Path(node.log) for node in self.plan.nodes}

@@ -7,7 +7,7 @@ import msgspec
 import trio
 
 from etcdlab.etcd import api
-from etcdlab.runtime.http import Unreachable
+from etcdlab.runtime.http import Endpoint, Unreachable
 from etcdlab.runtime.node import Node
 
 _NOT_NOW: Final = (api.UNAVAILABLE, api.UNKNOWN)
@@ -51,10 +51,15 @@ async def each(nodes: Iterable[Node], act: Callable[[Node], Awaitable[None]]) ->
         raise failures[0]
 
 
+async def make(connection: Endpoint, call: api.Call) -> Any:
+    """Make a call over this connection; its answer. Raises Unreachable, GatewayError."""
+    return api.decode(*await connection.post(call.target, msgspec.json.encode(call.body)), call.kind)
+
+
 async def ask(node: Node, call: api.Call) -> Any:
     """Ask one member. Raises NotDoneError, RefusedError when it is the member that does not want to."""
     try:
-        return api.decode(*await node.client.post(call.target, msgspec.json.encode(call.body)), call.kind)
+        return await make(node.client, call)
     except Unreachable as error:
         raise NotDoneError(f"{node.name} did not answer {call.target}: {error}") from error
     except api.GatewayError as error:

@@ -1,11 +1,11 @@
 """Handing leadership from one member to another."""
 
-import msgspec
 import trio
 
 from etcdlab.errors import LabStateError, TimedOutError
 from etcdlab.etcd import api
 from etcdlab.model.status import NodeStatus
+from etcdlab.runtime.gateway import make
 from etcdlab.runtime.http import Endpoint, Unreachable
 
 
@@ -16,7 +16,7 @@ async def move(leader: Endpoint, target: NodeStatus, *, bound_s: float) -> None:
     call = api.transfer_leadership(int(target.member_id, 16))
     try:
         with trio.fail_after(bound_s):
-            api.decode(*await leader.post(call.target, msgspec.json.encode(call.body)), call.kind)
+            await make(leader, call)
     except trio.TooSlowError as error:
         raise TimedOutError(
             f"{target.name} does not lead after {bound_s:g} s", hint="`etcdlab net` and `etcdlab logs` may say why."

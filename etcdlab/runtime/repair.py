@@ -5,7 +5,7 @@ The dead member goes first: etcd adds none to a cluster of which a member does n
 would have forgotten what it acknowledged.
 """
 
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -14,6 +14,7 @@ from etcdlab.etcd import api
 from etcdlab.model.plan import NodePlan
 from etcdlab.model.quorum import quorum
 from etcdlab.model.status import LabStatus
+from etcdlab.runtime.gateway import make
 from etcdlab.runtime.health import add_member
 from etcdlab.runtime.http import Endpoint, Unreachable
 
@@ -42,13 +43,13 @@ async def replace_member(node: NodePlan, helper: Endpoint) -> NodePlan:
     `helper`, a member that serves, until the cluster takes it; the bound is the caller's. Raises LabStateError.
     """
     try:
-        listed: api.MemberList = await _ask(helper, api.LIST_MEMBERS)
+        listed: api.MemberList = await make(helper, api.LIST_MEMBERS)
         for member in listed.members:
             if node.peer_url in member.peer_urls:
-                await _ask(helper, api.remove_member(member))
-                for alarm in (await _ask(helper, api.LIST_ALARMS)).alarms:
+                await make(helper, api.remove_member(member))
+                for alarm in (await make(helper, api.LIST_ALARMS)).alarms:
                     if alarm.member_id == member.id:
-                        await _ask(helper, api.disarm(alarm))
+                        await make(helper, api.disarm(alarm))
         member_id = await add_member(helper, node.peer_url, learner=node.learner, known=())
     except (Unreachable, api.GatewayError) as error:
         raise LabStateError(
@@ -63,7 +64,3 @@ async def replace_member(node: NodePlan, helper: Endpoint) -> NodePlan:
         for argument in node.argv
     )
     return msgspec.structs.replace(node, member_id=member_id, argv=argv)
-
-
-async def _ask(helper: Endpoint, call: api.Call) -> Any:
-    return api.decode(*await helper.post(call.target, msgspec.json.encode(call.body)), call.kind)
